@@ -187,7 +187,7 @@ class Result(_Command, frozen=True):
     None says that repeating cannot help.
     """
 
-    execution_id: bytes
+    execution_seq: int
     number: int
     status: AttemptStatus
     started_at: int

@@ -1,0 +1,134 @@
+"""What the leader does beyond being one: look at the rows, and propose what is due.
+
+Leading gates only proposing. A stale leader's commands meet the compare-and-sets of the state machine
+and change nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chronos_common.commands import Command, FoundCluster, Prune
+from chronos_common.models import NodeInfo
+from chronos_worker.planner.fires import plan_fires
+from chronos_worker.planner.seats import Seats
+from chronos_worker.planner.starts import plan_starts
+from chronos_worker.state_machine.machine import StateMachine
+from chronos_worker.store import planning_queries as rows
+from chronos_worker.store.database import Database
+
+FIRES_PER_PLAN: Final = 1_000
+STARTS_PER_PLAN: Final = 1_000
+PATIENCE_S: Final = 2.0
+"""A plan not seen applied for this long is taken for lost, and made anew from the rows."""
+PRUNED_PER_STEP: Final = 500
+_JOBS_PER_PRUNE: Final = 50
+_PRUNE_PAUSE_S: Final = 0.2
+_PRUNE_REST_S: Final = 30.0
+OUTCOME_LIFETIME_MS: Final = 24 * 3_600_000
+"""How long a repeated Idempotency-Key still gets its first answer."""
+_PURGE_AFTER_MS: Final = 3_600_000
+
+
+class Planning:
+    """The leader's plans, one in the log at a time: the next is made from rows that show the last."""
+
+    def __init__(self, database: Database, machine: StateMachine) -> None:
+        self._database = database
+        self._machine = machine
+        self._outstanding = 0
+        self._proposed_at_s = 0.0
+
+    def plan(self, now: int, now_s: float, nodes: list[NodeInfo]) -> list[Command]:
+        """Commands for everything due at `now`, up to a bound; nothing while the last plan is on its way."""
+        if self._outstanding and now_s - self._proposed_at_s < PATIENCE_S:
+            return []
+        seats = Seats(nodes, self._machine.running)
+        with self._database.read() as connection:
+            due = rows.list_due_executions(connection, now, STARTS_PER_PLAN) if seats.any_free else []
+            starts = plan_starts(due, now, seats)
+            fires = plan_fires(rows.list_due_jobs(connection, now, FIRES_PER_PLAN), now, seats)
+        commands = [command for command in (starts, fires) if command is not None]
+        self._outstanding = len(commands)
+        self._proposed_at_s = now_s
+        return commands
+
+    def applied(self, now_s: float) -> float | None:
+        """A planner's command was seen applied; if that completes a plan of ours, how many seconds it took."""
+        if self._outstanding == 0:
+            return None
+        self._outstanding -= 1
+        return None if self._outstanding else now_s - self._proposed_at_s
+
+    def unsent(self) -> None:
+        """The log did not take the plan."""
+        self._outstanding = 0
+
+    def next_due(self, now: int) -> int | None:
+        """When something is due next; `now` if something could be planned at once."""
+        with self._database.read() as connection:
+            return rows.get_next_due(connection, now)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a plan is on its way."""
+        return self._outstanding > 0
+
+
+class Pruning:
+    """The ledger's old end, walked job by job in bounded steps."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cursor = 0
+        self._next_at_s = 0.0
+
+    def plan(self, now: int, now_s: float) -> list[Command]:
+        """The next few rows to forget, at most every fifth of a second, with a rest after each round."""
+        if now_s < self._next_at_s:
+            return []
+        expired: list[int] = []
+        purged: list[int] = []
+        with self._database.read() as connection:
+            kept = rows.list_kept(connection, self._cursor, _JOBS_PER_PRUNE)
+            for job in kept:
+                self._cursor = job.job_seq
+                if job.deleted_at is not None and not job.has_ledger and job.deleted_at < now - _PURGE_AFTER_MS:
+                    purged.append(job.job_seq)
+                expired += rows.list_expired(
+                    connection,
+                    job.job_seq,
+                    before=now - job.retention.max_age_ms,
+                    keep=job.retention.max_count,
+                    limit=PRUNED_PER_STEP - len(expired),
+                )
+                if len(expired) >= PRUNED_PER_STEP:
+                    self._cursor -= 1  # this job may have more
+                    break
+            old_outcomes = rows.has_outcomes_before(connection, now - OUTCOME_LIFETIME_MS)
+        round_over = len(kept) < _JOBS_PER_PRUNE and len(expired) < PRUNED_PER_STEP
+        if round_over:
+            self._cursor = 0
+        self._next_at_s = now_s + (_PRUNE_REST_S if round_over and not old_outcomes else _PRUNE_PAUSE_S)
+        if not (expired or purged or old_outcomes):
+            return []
+        bound = now - OUTCOME_LIFETIME_MS if old_outcomes else None
+        return [Prune(tuple(expired), bound, tuple(purged))]
+
+
+class Founding:
+    """Naming a new cluster, once."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._next_at_s = 0.0
+
+    def plan(self, now: int, now_s: float) -> list[Command]:
+        """The command that names the cluster, until it has a name."""
+        if now_s < self._next_at_s:
+            return []
+        with self._database.read() as connection:
+            named = rows.get_cluster_id(connection) is not None
+        self._next_at_s = float("inf") if named else now_s + PATIENCE_S
+        return [] if named else [FoundCluster(now, self._name)]

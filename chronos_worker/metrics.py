@@ -1,0 +1,116 @@
+"""What this worker counts and measures, and how it tells it to the API tier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from chronos_common.protocol import Counts, MetricFamily, Sample, WorkerStatus
+from chronos_worker.dispatch import DeliveryResult
+
+_LATENESS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
+_DURATION_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+_COMMIT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+class Metrics:
+    """Histograms and counters of one worker process. Observed on the node's thread, read on any."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._duration = Histogram(
+            "chronos_execution_duration_seconds",
+            "How long attempts took, from the start of the request to its end.",
+            ["status"],
+            buckets=_DURATION_S,
+            registry=self.registry,
+        )
+        self._lateness = Histogram(
+            "chronos_lateness_seconds",
+            "Start of the first attempt's request minus its fire time.",
+            buckets=_LATENESS_S,
+            registry=self.registry,
+        )
+        self._commit = Histogram(
+            "chronos_commit_latency_seconds",
+            "From proposing a plan to seeing it applied, on the leader.",
+            buckets=_COMMIT_S,
+            registry=self.registry,
+        )
+        self._clock_steps = Counter(
+            "chronos_clock_steps",
+            "Times the wall clock was moved against the monotonic clock.",
+            registry=self.registry,
+        )
+
+    def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None:
+        """An attempt of the occurrence at `fire_time` ended."""
+        self._duration.labels(result.status.value).observe((result.finished_at - result.started_at) / 1_000)
+        if result.attempt == 1:
+            self._lateness.observe(max(0, result.started_at - fire_time) / 1_000)
+
+    def plan_applied(self, after_s: float) -> None:
+        """A plan was applied this long after it was proposed."""
+        self._commit.observe(after_s)
+
+    def clock_stepped(self) -> None:
+        """The wall clock was moved."""
+        self._clock_steps.inc()
+
+    def families(self, status: WorkerStatus, counts: Counts) -> list[MetricFamily]:
+        """Everything, as the API tier shows it: the worker's own, and the cluster's from the rows."""
+        own = [_family(metric, "node") for metric in (*self.registry.collect(), *_node_gauges(status))]
+        return own + [_family(metric, "cluster") for metric in _cluster_metrics(counts)]
+
+
+def _node_gauges(status: WorkerStatus) -> Iterable[Metric]:
+    values: dict[str, tuple[str, float]] = {
+        "chronos_raft_is_leader": ("1 on the leader, else 0.", status.role == "leader"),
+        "chronos_raft_peers": ("Other members of the cluster.", len(status.peers)),
+        "chronos_raft_term": ("Current Raft term.", status.term),
+        "chronos_raft_commit_index": ("Last log index known committed.", status.commit_index),
+        "chronos_raft_applied_index": ("Last log index applied to the rows.", status.applied_index),
+        "chronos_raft_journal_bytes": ("Length of the log on disk.", status.journal_bytes),
+        "chronos_database_bytes": ("Length of the database on disk.", status.database_bytes),
+        "chronos_leader_contact_age_seconds": ("Since a leader was last heard; 0 on it.", status.age_ms / 1_000),
+        "chronos_dispatch_in_flight": ("Deliveries this worker is making.", status.in_flight),
+        "chronos_dispatch_queue_depth": ("Deliveries waiting for a sending process.", status.queue_depth),
+        "chronos_circuit_breakers_open": ("Target hosts left alone for now.", status.breakers_open),
+        "chronos_worker_ready": ("1 while the worker takes part in the work.", status.ready),
+    }
+    for name, (text, value) in values.items():
+        yield GaugeMetricFamily(name, text, value=float(value))
+
+
+def _cluster_metrics(counts: Counts) -> Iterable[Metric]:
+    yield GaugeMetricFamily("chronos_jobs_total", "Jobs defined.", value=counts.jobs)
+    yield GaugeMetricFamily("chronos_jobs_enabled", "Jobs enabled.", value=counts.jobs_enabled)
+    active = GaugeMetricFamily("chronos_executions_active", "Executions not ended.", labels=["status"])
+    active.add_metric(["pending"], counts.pending)
+    active.add_metric(["running"], counts.running)
+    yield active
+    yield _counter("chronos_executions_total", "Executions by how they ended.", "status", counts.executions)
+    yield _counter("chronos_skipped_total", "Occurrences not run, by reason.", "reason", counts.skipped)
+    retries = Metric("chronos_retries", "Attempts after the first.", "counter")
+    retries.add_sample("chronos_retries_total", {}, counts.retries)
+    yield retries
+
+
+def _counter(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    metric = Metric(name.removesuffix("_total"), text, "counter")
+    for key, value in sorted(values.items()):
+        metric.add_sample(name, {label: key}, value)
+    return metric
+
+
+def _family(metric: Metric, scope: Literal["cluster", "node"]) -> MetricFamily:
+    kind: Literal["counter", "gauge", "histogram"] = metric.type  # type: ignore[assignment]
+    samples = tuple(
+        Sample(sample.name.removeprefix(metric.name), dict(sample.labels), float(sample.value))
+        for sample in metric.samples
+        if not sample.name.endswith("_created")
+    )
+    return MetricFamily(metric.name, kind, metric.documentation, scope, samples)

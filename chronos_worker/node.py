@@ -1,0 +1,368 @@
+"""The node: one thread that owns the log, the state machine, the planner and the pool.
+
+`step` is one turn: take what the log committed, apply it, do what applying asks for, collect what the
+pool finished, and propose what is due. Other threads only ever touch the desk and the read connections.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from chronos_common.clock import Clock
+from chronos_common.commands import MAX_ENTRY_BYTES, Barrier, Claim, Command, encode_command, join_entry
+from chronos_common.models import NodeInfo, NodeState
+from chronos_common.protocol import Busy, NotLeader, Outcome, Rejected
+from chronos_common.schedules import InvalidSchedule, InvalidTimezone
+from chronos_worker.clock_watch import ClockWatch
+from chronos_worker.deliveries import Deliveries
+from chronos_worker.desk import Desk, Slip
+from chronos_worker.leader import Founding, Planning, Pruning
+from chronos_worker.life import Life
+from chronos_worker.outbox import Outbox
+from chronos_worker.planner.presence import Presence
+from chronos_worker.progress import Progress
+from chronos_worker.proposals import Completer
+from chronos_worker.raft import Committed, LogStatus, NoLeader, QueueFull, ReplicatedLog
+from chronos_worker.state_machine.effects import (
+    Aborted,
+    Answered,
+    Assigned,
+    BarrierReached,
+    Effect,
+    NodesChanged,
+    Planned,
+    Recorded,
+)
+from chronos_worker.state_machine.machine import Entry, StateMachine
+from chronos_worker.store.database import Database
+from chronos_worker.store.planning_queries import list_nodes
+from chronos_worker.store.snapshots import Snapshots
+
+APPLIED_BYTES_PER_STEP: Final = 1 << 20
+"""Bound of one transaction, so that a long replay never keeps heartbeats waiting."""
+REQUESTS_PER_STEP: Final = 500
+JOURNAL_BOUND_BYTES: Final = 32 << 20
+"""The journal is cut once it is longer than this."""
+_ENTRY_OVERHEAD: Final = 16
+_SETTLING_S: Final = 2.0
+"""How long a stopping node waits for the cluster to note that it left."""
+
+
+class Observer(Protocol):
+    """Who is told what happens, for metrics and logs. Never asked anything."""
+
+    def plan_applied(self, after_s: float) -> None:
+        """A plan was seen applied this long after it was proposed."""
+
+    def clock_stepped(self, by_ms: int) -> None:
+        """The wall clock moved by this much against the monotonic one."""
+
+    def life_began(self, claim: Claim) -> None:
+        """This node has a new incarnation."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node must know of itself."""
+
+    node_id: str
+    control_url: str
+    seats: int
+    idle_s: float = 1.0
+    """Longest sleep of a step."""
+    node_grace_s: float = 10.0
+    """A node silent for longer is declared lost."""
+    drain_grace_s: float = 30.0
+    """How long running requests may go on after the node was told to stop."""
+    new_cluster_name: str = ""
+
+
+class View(NamedTuple):
+    """The node as of its last step, for other threads."""
+
+    log: LogStatus
+    nodes: tuple[NodeInfo, ...]
+    claim: Claim | None
+    ready: bool
+    in_flight: int
+    unreported: int
+
+
+class Node:
+    """One worker. `step` until `stopped`."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        *,
+        log: ReplicatedLog,
+        database: Database,
+        machine: StateMachine,
+        deliveries: Deliveries,
+        desk: Desk,
+        completer: Completer,
+        progress: Progress,
+        snapshots: Snapshots,
+        observer: Observer,
+        clock: Clock,
+        next_incarnation: Callable[[int], int],
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._database = database
+        self._machine = machine
+        self._deliveries = deliveries
+        self._desk = desk
+        self._completer = completer
+        self._progress = progress
+        self._snapshots = snapshots
+        self._observer = observer
+        self._steps_watch = ClockWatch(clock)
+        self._clock = clock
+        self._outbox = Outbox(patience_s=2.0)
+        self._planning = Planning(database, machine)
+        self._pruning = Pruning(database)
+        self._founding = Founding(database, settings.new_cluster_name)
+        self._presence = Presence(settings.node_grace_s, watch_gap_s=settings.node_grace_s / 4)
+        self._life = Life(settings.node_id, settings.control_url, settings.seats, next_incarnation)
+        self._backlog: deque[Committed] = deque()
+        self._nodes: list[NodeInfo] = []
+        self._wait_s = 0.0
+        self._stop_by_s: float | None = None
+        self._stopped = False
+        self._planned_at = 0
+        self._reload_nodes()
+        self._view = self._look(log.status())
+
+    # -- what others may ask ------------------------------------------------------------------------------
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the node has drained and left."""
+        return self._stopped
+
+    @property
+    def view(self) -> View:
+        """The node as of its last step. Safe from any thread."""
+        return self._view
+
+    def stop(self) -> None:
+        """Begin to drain: hand over, finish what runs within the grace, leave. Call from the node's thread."""
+        if self._stop_by_s is None:
+            self._stop_by_s = self._clock.monotonic_s() + self._settings.drain_grace_s
+
+    # -- one turn -----------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One turn. Raises what must stop the process: a failed disk, a log it cannot read."""
+        if stepped := self._steps_watch.stepped_ms():
+            self._observer.clock_stepped(stepped)
+        self._backlog.extend(self._log.poll(0.0 if self._backlog else self._wait_s))
+        if self._snapshots.take_installed():
+            self._adopt_snapshot()
+        self._perform(self._machine.apply(self._next_batch()))
+        self._progress.applied(self._machine.applied_index)
+        status = self._log.status()
+        self._outbox.put(self._deliveries.finished())
+        self._live(status)
+        self._propose(status)
+        if status.journal_bytes > JOURNAL_BOUND_BYTES:
+            self._log.compact(self._database.make_durable())
+        self._wait_s = self._next_wait(status)
+        self._view = self._look(status)
+
+    def _look(self, status: LogStatus) -> View:
+        return View(
+            status,
+            tuple(self._nodes),
+            self._life.claim,
+            self._life.working,
+            self._deliveries.in_flight,
+            len(self._outbox),
+        )
+
+    def _next_batch(self) -> list[Entry]:
+        batch, size = [], 0
+        while self._backlog and size < APPLIED_BYTES_PER_STEP:
+            committed = self._backlog.popleft()
+            size += len(committed.data)
+            batch.append(Entry(*committed))
+        return batch
+
+    def _adopt_snapshot(self) -> None:
+        """The log replaced the database: its rows are what we have applied now."""
+        self._machine.reload()
+        self._reload_nodes()
+        self._deliveries.resume(self._machine.held(), self._outbox.holds, self._log.status().term)
+
+    def _perform(self, effects: list[Effect]) -> None:
+        assigned: list[Assigned] = []
+        aborted: list[Aborted] = []
+        for effect in effects:
+            match effect:
+                case Assigned():
+                    assigned.append(effect)
+                case Aborted():
+                    aborted.append(effect)
+                case Answered(command_id=command_id, outcome=outcome):
+                    self._desk.answer(command_id, outcome)
+                case Recorded(execution_seq=seq, number=number):
+                    self._outbox.seen(seq, number)
+                case BarrierReached(token=token):
+                    self._desk.answer(token, Outcome(self._machine.applied_index, _NOTHING))
+                case Planned():
+                    if (after_s := self._planning.applied(self._clock.monotonic_s())) is not None:
+                        self._observer.plan_applied(after_s)
+                case NodesChanged():
+                    self._reload_nodes()
+        self._deliveries.begin(assigned, self._machine.applied_term)
+        self._deliveries.abort(aborted)
+
+    def _reload_nodes(self) -> None:
+        with self._database.read() as connection:
+            self._nodes = list_nodes(connection)
+        self._life.see(self._nodes)
+
+    # -- this node's life ---------------------------------------------------------------------------------
+
+    def _live(self, status: LogStatus) -> None:
+        """Begin a life once we are up to date, and another whenever the cluster ended the last."""
+        if not status.is_caught_up or self._backlog or self._stop_by_s is not None:
+            return
+        if self._life.claim is not None and not self._life.over:
+            return
+        self._deliveries.abandon()
+        self._outbox.clear()
+        self._machine.me = self._life.begin()
+        self._observer.life_began(self._machine.me)
+
+    def _farewell(self, now: int, now_s: float, status: LogStatus) -> list[Command]:
+        """Drain, then leave; whatever cannot be said in time is left to the others to find out."""
+        assert self._stop_by_s is not None  # noqa: S101 - only called while stopping
+        idle = not self._deliveries.in_flight and not len(self._outbox)
+        if self._life.left or self._life.claim is None or now_s > self._stop_by_s + _SETTLING_S:
+            self._stopped = True
+            return []
+        if self._life.working and now_s <= self._stop_by_s:
+            return self._life.release(NodeState.DRAINING, now, now_s)
+        if status.role == "leader" and len(status.members) > 1 and now_s <= self._stop_by_s:
+            self._log.transfer_leadership(None)
+        if idle or now_s > self._stop_by_s:
+            return self._life.release(NodeState.LEFT, now, now_s)
+        return []
+
+    # -- proposing ----------------------------------------------------------------------------------------
+
+    def _propose(self, status: LogStatus) -> None:
+        now, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+        slips = self._desk.take(REQUESTS_PER_STEP)
+        commands: list[Command] = self._life.announce(now, now_s)
+        if self._stop_by_s is not None:
+            commands = self._farewell(now, now_s, status)
+        if status.leader_id is None:
+            self._turn_away(slips, NotLeader(None))
+            return
+        leads = status.role == "leader"
+        if leads:
+            commands += self._lead(now, now_s, status)
+        else:
+            self._presence.forget()
+        encoded = [encode_command(command) for command in commands]
+        encoded += self._requests(slips, now, leads, status)
+        self._send(encoded)
+        self._report(now_s)
+
+    def _lead(self, now: int, now_s: float, status: LogStatus) -> list[Command]:
+        commands = self._founding.plan(now, now_s) if self._settings.new_cluster_name else []
+        self._presence.watch(status.peers_contact, now_s)
+        commands += self._presence.lost(self._nodes, self._settings.node_id, now, now_s)
+        self._planned_at = now
+        if not self._backlog:
+            commands += self._planning.plan(now, now_s, self._nodes)
+            commands += self._pruning.plan(now, now_s)
+        return commands
+
+    def _requests(self, slips: list[Slip], now: int, leads: bool, status: LogStatus) -> list[bytes]:
+        encoded = []
+        for slip in slips:
+            if slip.proposal is None:
+                encoded.append(encode_command(Barrier(slip.key)))
+            elif not leads:
+                self._turn_away([slip], NotLeader(self._url_of(status.leader_id)))
+            else:
+                try:
+                    request = encode_command(self._completer.complete(slip.proposal, now))
+                except (InvalidSchedule, InvalidTimezone) as error:
+                    self._desk.answer(slip.key, Outcome(0, Rejected("invalid_request", str(error))))
+                    continue
+                if len(request) + _ENTRY_OVERHEAD > MAX_ENTRY_BYTES:
+                    self._desk.answer(slip.key, Outcome(0, _too_large(len(request))))
+                else:
+                    encoded.append(request)
+        return encoded
+
+    def _report(self, now_s: float) -> None:
+        """Propose results, each its own entry: they may go through another node."""
+        claim = self._life.claim
+        while claim is not None and (command := self._outbox.next_command(claim, now_s)) is not None:
+            if not self._send([encode_command(command)]):
+                self._outbox.unsent(command)
+                return
+
+    def _send(self, encoded: list[bytes]) -> bool:
+        """Propose commands in as few entries as hold them; whether the log took them all."""
+        try:
+            for entry in pack_entries(encoded):
+                self._log.propose(entry)
+        except (NoLeader, QueueFull):
+            # Callers see no answer and repeat; plans and results are made again from rows and outbox.
+            self._planning.unsent()
+            return False
+        return True
+
+    def _turn_away(self, slips: list[Slip], reply: NotLeader | Busy) -> None:
+        for slip in slips:
+            self._desk.turn_away(slip, reply)
+
+    def _url_of(self, node_id: str | None) -> str | None:
+        return next((node.control_url for node in self._nodes if node.node_id == node_id), None)
+
+    # -- waiting ------------------------------------------------------------------------------------------
+
+    def _next_wait(self, status: LogStatus) -> float:
+        """Sleep until something is due; the log, the pool and the desk end the sleep early."""
+        if self._backlog:
+            return 0.0
+        longest = self._settings.idle_s
+        if status.role != "leader" or self._planning.busy:
+            return longest
+        due = self._planning.next_due(self._planned_at)
+        if due is None:
+            return longest
+        return min(longest, max(0.0, (due - self._clock.now_ms()) / 1_000))
+
+
+_NOTHING: Final = Rejected("none", "a barrier has no answer")
+
+
+def pack_entries(encoded: list[bytes]) -> list[bytes]:
+    """Join commands into entries of at most MAX_ENTRY_BYTES, in order."""
+    entries: list[bytes] = []
+    batch: list[bytes] = []
+    size = _ENTRY_OVERHEAD
+    for command in encoded:
+        if batch and size + len(command) > MAX_ENTRY_BYTES:
+            entries.append(join_entry(batch))
+            batch, size = [], _ENTRY_OVERHEAD
+        batch.append(command)
+        size += len(command)
+    if batch:
+        entries.append(join_entry(batch))
+    return entries
+
+
+def _too_large(size: int) -> Rejected:
+    return Rejected("too_large", f"the change takes {size} bytes; one may take at most {MAX_ENTRY_BYTES}")

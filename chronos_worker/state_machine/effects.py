@@ -1,0 +1,59 @@
+"""What a node must do because a command was applied: the only source of outside action."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chronos_common.protocol import Outcome
+
+
+class Assigned(NamedTuple):
+    """This life of this node is to deliver attempt `number`."""
+
+    execution_seq: int
+    execution_id: bytes
+    number: int
+    job_seq: int
+    job_version: int
+    fire_time: int
+    extra: bytes | None
+
+
+class Aborted(NamedTuple):
+    """Attempt `number` no longer counts; its request, if it runs here, is to be cut off."""
+
+    execution_seq: int
+    number: int
+
+
+class Answered(NamedTuple):
+    """A client's command has its answer."""
+
+    command_id: str
+    outcome: Outcome
+
+
+class Recorded(NamedTuple):
+    """A result of this node was applied, whether or not it still counted."""
+
+    execution_seq: int
+    number: int
+
+
+class BarrierReached(NamedTuple):
+    """Everything proposed before the barrier has been applied."""
+
+    token: str
+
+
+class Planned(NamedTuple):
+    """A command of the planner was applied, whoever led when it was made."""
+
+
+class NodesChanged(NamedTuple):
+    """Some node began, left or was declared lost."""
+
+    node_id: str
+
+
+Effect = Assigned | Aborted | Answered | Recorded | BarrierReached | Planned | NodesChanged

@@ -1,0 +1,122 @@
+"""Applying what the leader decided about time: fires, and starts of what was pending."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final
+
+from chronos_common.commands import Claim, Fire, FireItem, StartAttempts
+from chronos_common.models import ConcurrencyPolicy, SkipReason, Trigger
+from chronos_worker.state_machine.context import Applying, as_json
+from chronos_worker.state_machine.effects import Assigned
+from chronos_worker.state_machine.endings import ACTIVE_COLUMNS, Active
+from chronos_worker.state_machine.starting import INSERT_EXECUTION, JobFacts, Starting, assign, skipped_row, start
+
+_SKIP_SENTENCES: Final = {
+    SkipReason.MISFIRE: "found later than the job's grace, and its misfire policy is skip",
+    SkipReason.COALESCED: "missed; answered together by the one run that follows",
+    SkipReason.CATCH_UP_LIMIT: "missed; outside the job's catch-up window or beyond its cap",
+    SkipReason.OVERLAP: "an earlier execution was still active",
+}
+
+
+def apply_fire(tx: Applying, command: Fire) -> None:
+    """Fire every item whose job still is as the planner saw it; leave the others untouched."""
+    jobs = _jobs_as_planned(tx, command.items)
+    active = _active_by_job(tx, [job.seq for job in jobs.values() if job.concurrency != ConcurrencyPolicy.ALLOW])
+    live = tx.live_claims(command.claims)
+    executions: list[tuple[Any, ...]] = []
+    moved: list[tuple[Any, ...]] = []
+    for item in command.items:
+        job = jobs.get(item.job_seq)
+        if job is None:
+            continue
+        going = active.get(job.seq, [])
+        for skip in item.skips:
+            new = Starting(skip.execution_id, Trigger.SCHEDULE, skip.skipped.last_fire_time)
+            reason = _SKIP_SENTENCES[skip.skipped.reason]
+            executions.append(skipped_row(tx, job, new, skip.skipped, at=command.at, reason=reason))
+        for run in item.runs:
+            claim = _seat(command.claims, live, run.claim)
+            new = Starting(run.execution_id, Trigger.SCHEDULE, run.fire_time)
+            row = start(tx, job, new, at=command.at, claim=claim, active=going)
+            if len(item.runs) > 1 and job.concurrency is not ConcurrencyPolicy.ALLOW:
+                # a later run of the same item must see this one
+                tx.change(INSERT_EXECUTION, *row)
+                going = _active_by_job(tx, [job.seq]).get(job.seq, [])
+            else:
+                executions.append(row)
+        moved.append((item.next_fire_time, _last_fire_time(item), job.seq))
+    tx.change_many(INSERT_EXECUTION, executions)
+    tx.change_many("UPDATE jobs SET next_fire_time = ?, last_fire_time = ? WHERE seq = ?", moved)
+
+
+def apply_start(tx: Applying, command: StartAttempts) -> None:
+    """Begin attempts of pending executions, each if its last attempt is the one before."""
+    found = tx.rows(
+        "SELECT seq, id, job_seq, job_version, fire_time, attempt, extra FROM executions "
+        "WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'pending'",
+        as_json(item.execution_seq for item in command.items),
+    )
+    pending = {row[0]: row for row in found}
+    live = tx.live_claims(command.claims)
+    started: list[tuple[Any, ...]] = []
+    for item in command.items:
+        row = pending.get(item.execution_seq)
+        claim = _seat(command.claims, live, item.claim)
+        if row is None or claim is None or row.attempt != item.number - 1:
+            continue
+        del pending[item.execution_seq]
+        assign(
+            tx,
+            Assigned(row.seq, row.id, item.number, row.job_seq, row.job_version, row.fire_time, row.extra),
+            claim,
+        )
+        started.append((item.number, claim.node_id, claim.incarnation, command.at, item.execution_seq))
+    tx.change_many(
+        "UPDATE executions SET status = 'running', due_at = NULL, attempt = ?, node_id = ?, incarnation = ?, "
+        "attempt_status = 'running', started_at = ? WHERE seq = ?",
+        started,
+    )
+
+
+def _jobs_as_planned(tx: Applying, items: tuple[FireItem, ...]) -> dict[int, JobFacts]:
+    """The jobs that are still at the version and next fire time the planner saw: the compare-and-set."""
+    found = tx.rows(
+        "SELECT seq, version, next_fire_time, concurrency, max_attempts FROM jobs "
+        "WHERE seq IN (SELECT value FROM json_each(?)) AND enabled AND deleted_at IS NULL",
+        as_json(item.job_seq for item in items),
+    )
+    current = {row[0]: row for row in found}
+    planned: dict[int, JobFacts] = {}
+    for item in items:
+        row = current.get(item.job_seq)
+        if row is not None and (row[1], row[2]) == (item.version, item.expected):
+            planned[item.job_seq] = JobFacts(row[0], row[1], ConcurrencyPolicy(row[3]), row[4])
+    return planned
+
+
+def _active_by_job(tx: Applying, job_seqs: list[int]) -> dict[int, list[Active]]:
+    if not job_seqs:
+        return {}
+    found = tx.rows(
+        f"SELECT job_seq, {ACTIVE_COLUMNS} FROM executions "  # noqa: S608 - a constant list of columns
+        "WHERE job_seq IN (SELECT value FROM json_each(?)) AND status IN ('pending', 'running') ORDER BY seq",
+        as_json(job_seqs),
+    )
+    active: dict[int, list[Active]] = defaultdict(list)
+    for job_seq, *columns in found:
+        active[job_seq].append(Active(*columns))
+    return active
+
+
+def _seat(claims: tuple[Claim, ...], live: list[bool], index: int | None) -> Claim | None:
+    return claims[index] if index is not None and live[index] else None
+
+
+def _last_fire_time(item: FireItem) -> int:
+    """The latest occurrence this item answers, run or skipped."""
+    return max(
+        [run.fire_time for run in item.runs] + [skip.skipped.last_fire_time for skip in item.skips],
+        default=item.expected,
+    )

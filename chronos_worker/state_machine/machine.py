@@ -1,0 +1,195 @@
+"""The state machine: committed entries in, rows changed, effects out.
+
+`apply` is a function of (rows, entries). It never reads a clock, chance, configuration or the network;
+its one local input, which life of which node this is, selects effects and never rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple, assert_never
+
+from chronos_common.commands import (
+    AnnounceNode,
+    Barrier,
+    CancelExecution,
+    Change,
+    Claim,
+    ClientRequest,
+    Command,
+    CreateJob,
+    DeleteJob,
+    Fire,
+    FoundCluster,
+    JobBatch,
+    Prune,
+    RecordResults,
+    ReleaseNode,
+    ReplayExecution,
+    StartAttempts,
+    TriggerJob,
+    UpdateJob,
+    decode_entry,
+)
+from chronos_common.protocol import Answer, Outcome, Rejected, decode
+from chronos_worker.state_machine import executions, firing, jobs, nodes, pruning, results
+from chronos_worker.state_machine.context import Applying
+from chronos_worker.state_machine.effects import Answered, Assigned, BarrierReached, Effect, Planned
+from chronos_worker.store.database import Database
+from chronos_worker.store.rows import pack
+
+
+class Entry(NamedTuple):
+    """A committed log entry. Empty data is the log's own no-op."""
+
+    index: int
+    term: int
+    data: bytes
+
+
+class StateMachine:
+    """Applies entries to one database. For the node's thread only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.me: Claim | None = None
+        """This node's announced life; effects for other lives are not ours to perform."""
+        self.running: Counter[str] = Counter()
+        """Running attempts by node id: seats taken, kept in step with the rows."""
+        self.applied_index = 0
+        self.applied_term = 0
+        self.reload()
+
+    def reload(self) -> None:
+        """Take position and seat counts from the rows: at start and after a snapshot was installed."""
+        self.applied_index, self.applied_term = self._database.applied()
+        with self._database.read() as connection:
+            counted = connection.exec_driver_sql(
+                "SELECT node_id, count(*) FROM executions "
+                "WHERE status IN ('pending', 'running') AND status = 'running' GROUP BY node_id"
+            ).tuples()
+            self.running = Counter(dict(counted.all()))
+
+    def held(self) -> list[Assigned]:
+        """Every attempt the rows assign to this life: what a snapshot may have brought unannounced."""
+        if self.me is None:
+            return []
+        with self._database.read() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT seq, id, attempt, job_seq, job_version, fire_time, extra FROM executions "
+                "WHERE status IN ('pending', 'running') AND status = 'running' AND node_id = ? AND incarnation = ?",
+                (self.me.node_id, self.me.incarnation),
+            ).tuples()
+            return [Assigned(*row) for row in rows.all()]
+
+    def apply(self, entries: Iterable[Entry]) -> list[Effect]:
+        """Apply entries in one transaction together with the new applied index.
+
+        Entries at or below the applied index were applied before and are passed over.
+
+        Raises:
+            UnknownCommand: an entry this build cannot read; nothing of the batch is applied.
+            sqlalchemy.exc.DBAPIError: the disk failed; the caller must stop the node.
+        """
+        fresh = [entry for entry in entries if entry.index > self.applied_index]
+        if not fresh:
+            return []
+        running = self.running.copy()
+        with self._database.write() as connection:
+            tx = Applying(connection, self.me, running)
+            for entry in fresh:
+                tx.index = entry.index
+                if entry.data:
+                    for command in decode_entry(entry.data):
+                        _apply_command(tx, command)
+            last = fresh[-1]
+            _close(tx, last)
+        self.running = running
+        self.applied_index, self.applied_term = last.index, last.term
+        return tx.effects
+
+
+def _close(tx: Applying, last: Entry) -> None:
+    tx.change_many(
+        "UPDATE meta SET value = ? WHERE key = ?",
+        [
+            (last.index, "applied_index"),
+            (last.term, "applied_term"),
+            (tx.next_job_seq, "next_job_seq"),
+            (tx.next_execution_seq, "next_execution_seq"),
+        ],
+    )
+    tx.change_many(
+        "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        sorted(tx.counts.items()),
+    )
+
+
+def _apply_command(tx: Applying, command: Command) -> None:
+    match command:
+        case ClientRequest():
+            _apply_request(tx, command)
+        case Fire():
+            firing.apply_fire(tx, command)
+            tx.effects.append(Planned())
+        case StartAttempts():
+            firing.apply_start(tx, command)
+            tx.effects.append(Planned())
+        case RecordResults():
+            results.apply_results(tx, command)
+        case AnnounceNode():
+            nodes.announce_node(tx, command)
+        case ReleaseNode():
+            nodes.release_node(tx, command)
+        case FoundCluster():
+            nodes.found_cluster(tx, command)
+        case Prune():
+            pruning.apply_prune(tx, command)
+            tx.effects.append(Planned())
+        case Barrier(token=token):
+            tx.effects.append(BarrierReached(token))
+        case _:
+            assert_never(command)
+
+
+def _apply_request(tx: Applying, request: ClientRequest) -> None:
+    """A client's change, once: the same command id again gets the first answer."""
+    known = tx.row(
+        "SELECT fingerprint, applied_index, answer FROM outcomes WHERE command_id = ?", request.command_id
+    )
+    if known is None:
+        answer = _apply_change(tx, request.change, request.at, request.principal)
+        tx.change(
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)",
+            request.command_id, request.fingerprint, tx.index, request.at, pack(answer),
+        )  # fmt: skip
+        outcome = Outcome(tx.index, answer)
+    elif known.fingerprint != request.fingerprint:
+        outcome = Outcome(
+            tx.index,
+            Rejected("conflict", "this Idempotency-Key was used before for a different request; take a new key"),
+        )
+    else:
+        outcome = Outcome(known.applied_index, decode(known.answer, Answer), repeated=True)
+    tx.effects.append(Answered(request.command_id, outcome))
+
+
+def _apply_change(tx: Applying, change: Change, at: int, principal: str) -> Answer:
+    match change:
+        case CreateJob():
+            return jobs.create_job(tx, change, at, principal)
+        case UpdateJob():
+            return jobs.update_job(tx, change, at, principal)
+        case DeleteJob():
+            return jobs.delete_job(tx, change, at)
+        case JobBatch():
+            return jobs.apply_batch(tx, change, at, principal)
+        case TriggerJob():
+            return executions.trigger_job(tx, change, at)
+        case ReplayExecution():
+            return executions.replay_execution(tx, change, at)
+        case CancelExecution():
+            return executions.cancel_execution(tx, change, at)
+        case _:
+            assert_never(change)

@@ -1,0 +1,48 @@
+"""Applying what happens to nodes: lives that begin, drain, end or are declared lost; the cluster's name."""
+
+from __future__ import annotations
+
+from chronos_common.commands import AnnounceNode, FoundCluster, ReleaseNode
+from chronos_common.models import NodeState
+from chronos_worker.state_machine.context import Applying
+from chronos_worker.state_machine.effects import NodesChanged
+from chronos_worker.state_machine.endings import lose_attempts
+
+_UPSERT: str = """
+    INSERT INTO nodes (node_id, incarnation, state, control_url, seats, version, announced_at)
+    VALUES (?, ?, 'live', ?, ?, ?, ?)
+    ON CONFLICT (node_id) DO UPDATE SET incarnation = excluded.incarnation, state = excluded.state,
+        control_url = excluded.control_url, seats = excluded.seats, version = excluded.version,
+        announced_at = excluded.announced_at"""
+
+
+def announce_node(tx: Applying, command: AnnounceNode) -> None:
+    """Begin a life that is newer than the one on record; what its earlier lives ran is lost."""
+    node = command.node
+    known = tx.row("SELECT incarnation FROM nodes WHERE node_id = ?", node.node_id)
+    if known is not None and known[0] >= node.incarnation:
+        return
+    lose_attempts(tx, node.node_id, node.incarnation - 1, command.at)
+    tx.change(_UPSERT, node.node_id, node.incarnation, node.control_url, node.seats, node.version, command.at)
+    tx.effects.append(NodesChanged(node.node_id))
+
+
+def release_node(tx: Applying, command: ReleaseNode) -> None:
+    """Stop giving work to a life; unless it only drains, what it ran is due again elsewhere."""
+    claim, state = command.claim, NodeState(command.state)
+    changed = tx.change(
+        "UPDATE nodes SET state = ? WHERE node_id = ? AND incarnation = ? AND state IN ('live', 'draining')",
+        state.value,
+        claim.node_id,
+        claim.incarnation,
+    )
+    if not changed:
+        return
+    if state is not NodeState.DRAINING:
+        lose_attempts(tx, claim.node_id, claim.incarnation, command.at)
+    tx.effects.append(NodesChanged(claim.node_id))
+
+
+def found_cluster(tx: Applying, command: FoundCluster) -> None:
+    """Name the cluster, unless it has a name."""
+    tx.change("INSERT INTO meta (key, value) VALUES ('cluster_id', ?) ON CONFLICT DO NOTHING", command.cluster_id)

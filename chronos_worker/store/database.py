@@ -1,0 +1,119 @@
+"""The replica as a whole: opening, applying transactions, reading, making durable, copying, replacing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+
+from chronos_worker.store.engines import reader_engine, writer_engine
+from chronos_worker.store.schema import migrate
+
+_COPY_PAGES: Final = 2_000
+_HASH_CHUNK: Final = 1 << 20
+
+
+class Database:
+    """The SQLite file of one worker. `write` is for the node's thread only; `read` is for any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open()
+
+    def _open(self) -> None:
+        self._writer: Engine = writer_engine(self.path)
+        migrate(self._writer)
+        self._readers: Engine = reader_engine(self.path)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction on the write connection; commits at the end, rolls back on any exception."""
+        with self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read transaction: everything inside sees one state."""
+        with self._readers.begin() as connection:
+            yield connection
+
+    def applied(self) -> tuple[int, int]:
+        """(index, term) of the last log entry whose effects are in the rows."""
+        with self._readers.begin() as connection:
+            rows = dict(
+                connection.exec_driver_sql(
+                    "SELECT key, value FROM meta WHERE key IN ('applied_index', 'applied_term')"
+                )
+                .tuples()
+                .all()
+            )
+        return int(rows["applied_index"]), int(rows["applied_term"])
+
+    def make_durable(self) -> int:
+        """Sync everything applied so far to disk; returns the applied index that now survives power loss."""
+        index, _ = self.applied()
+        with self._writer.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return index
+
+    def size(self) -> int:
+        """Bytes of the database file and its write-ahead log."""
+        return sum(
+            file.stat().st_size
+            for file in (self.path, self.path.with_name(self.path.name + "-wal"))
+            if file.exists()
+        )
+
+    def copy_to(self, target: Path) -> tuple[int, int]:
+        """A consistent copy at one applied index, made beside running writes; returns (index, term).
+
+        The copy reads inside one WAL snapshot, so writers go on meanwhile. Safe from any thread.
+        """
+        target.unlink(missing_ok=True)
+        with (
+            closing(sqlite3.connect(self.path, isolation_level=None)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.execute("BEGIN")
+            rows = dict(source.execute("SELECT key, value FROM meta").fetchall())
+            source.backup(copy, pages=_COPY_PAGES, sleep=0.001)
+            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+        _fsync(target)
+        return int(rows["applied_index"]), int(rows["applied_term"])
+
+    def replace_with(self, file: Path) -> None:
+        """Atomically become the copy in `file` (same file system), and open it."""
+        self.close()
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        file.replace(self.path)
+        _fsync(self.path.parent)
+        self._open()
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._readers.dispose()
+        self._writer.dispose()
+
+
+def sha256_of(file: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_HASH_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""What the planner looks at: rows that are due, the nodes that could take them, the ledger's old end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from chronos_common.models import NodeInfo
+from chronos_worker.planner.inputs import DueExecution, DueJob, KeptExecutions
+from chronos_worker.store.rows import NODE_COLUMNS, decode_misfire, decode_spec, node_of
+
+
+def list_due_jobs(connection: Connection, now: int, limit: int) -> list[DueJob]:
+    """Jobs whose next fire time has come, longest due first."""
+    rows = connection.exec_driver_sql(
+        "SELECT seq, id, version, next_fire_time, created_at, schedule, timezone, misfire FROM jobs "
+        "WHERE next_fire_time <= ? ORDER BY next_fire_time, id LIMIT ?",
+        (now, limit),
+    ).tuples()
+    return [
+        DueJob(seq, raw_id, version, due, created_at, schedule or "", timezone, decode_misfire(misfire))
+        for seq, raw_id, version, due, created_at, schedule, timezone, misfire in rows.all()
+    ]
+
+
+def list_due_executions(connection: Connection, now: int, limit: int) -> list[DueExecution]:
+    """Pending executions whose time has come, longest due first."""
+    rows = connection.exec_driver_sql(
+        "SELECT seq, attempt FROM executions WHERE status = 'pending' AND due_at <= ? ORDER BY due_at, seq LIMIT ?",
+        (now, limit),
+    ).tuples()
+    return [DueExecution(seq, attempt) for seq, attempt in rows.all()]
+
+
+def get_next_due(connection: Connection, after: int) -> int | None:
+    """The earliest instant later than `after` at which a job or a pending execution is due."""
+    found = connection.exec_driver_sql(
+        "SELECT min(due) FROM (SELECT min(next_fire_time) AS due FROM jobs WHERE next_fire_time > ? "
+        "UNION ALL SELECT min(due_at) FROM executions WHERE status = 'pending' AND due_at > ?)",
+        (after, after),
+    ).scalar()
+    return None if found is None else int(found)
+
+
+def list_nodes(connection: Connection) -> list[NodeInfo]:
+    """Every node ever announced."""
+    rows = connection.exec_driver_sql(f"SELECT {NODE_COLUMNS} FROM nodes ORDER BY node_id")  # noqa: S608
+    return [node_of(row) for row in rows.all()]
+
+
+def get_cluster_id(connection: Connection) -> str | None:
+    """The name of the cluster these rows belong to."""
+    return connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'cluster_id'").scalar()
+
+
+def get_anchor(connection: Connection, raw_job_id: bytes) -> tuple[int, int | None] | None:
+    """(created_at, last_fire_time) of a job: what its next fire time is counted from."""
+    row = connection.exec_driver_sql(
+        "SELECT created_at, last_fire_time FROM jobs WHERE id = ? AND deleted_at IS NULL", (raw_job_id,)
+    ).first()
+    return None if row is None else (row[0], row[1])
+
+
+def list_kept(connection: Connection, after_job_seq: int, limit: int) -> list[KeptExecutions]:
+    """The next few jobs that have a ledger, in order of job_seq, with the retention of each.
+
+    A deleted job is included, with or without a ledger, so that it can be purged.
+    """
+    kept: list[KeptExecutions] = []
+    cursor = after_job_seq
+    while len(kept) < limit:
+        row = _next_with_ledger(connection, cursor)
+        if row is None:
+            break
+        cursor, raw_spec, deleted_at, first_id = row
+        kept.append(KeptExecutions(cursor, decode_spec(raw_spec).retention, deleted_at, has_ledger=first_id is not None))
+    return kept
+
+
+def _next_with_ledger(connection: Connection, after: int) -> Any:
+    return connection.exec_driver_sql(
+        "SELECT seq, spec, deleted_at, (SELECT min(id) FROM executions WHERE job_seq = jobs.seq) FROM jobs "
+        "WHERE seq = (SELECT min(s) FROM (SELECT min(job_seq) AS s FROM executions WHERE job_seq > ? "
+        "UNION ALL SELECT min(seq) FROM jobs WHERE deleted_at IS NOT NULL AND seq > ?))",
+        (after, after),
+    ).first()
+
+
+def list_expired(connection: Connection, job_seq: int, *, before: int, keep: int, limit: int) -> list[int]:
+    """Finished executions of a job older than `before`, or beyond its newest `keep`; oldest first."""
+    oldest_kept = connection.exec_driver_sql(
+        "SELECT id FROM executions WHERE job_seq = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (job_seq, keep)
+    ).scalar()
+    rows = connection.exec_driver_sql(
+        "SELECT seq FROM executions WHERE job_seq = ? AND status NOT IN ('pending', 'running') "
+        "AND (id <= ? OR finished_at < ?) ORDER BY id LIMIT ?",
+        (job_seq, oldest_kept or b"", before, limit),
+    ).scalars()
+    return [int(seq) for seq in rows.all()]
+
+
+def has_outcomes_before(connection: Connection, at: int) -> bool:
+    """Whether outcomes of commands older than `at` are still kept."""
+    found = connection.exec_driver_sql("SELECT 1 FROM outcomes WHERE at < ? LIMIT 1", (at,)).first()
+    return found is not None

@@ -1,0 +1,43 @@
+"""Bringing a replica to the schema this build reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+
+import migrations
+from alembic import command
+
+
+class NewerSchema(Exception):
+    """The data was written by a newer version of Chronos; this one must not touch it."""
+
+
+def migrate(engine: Engine) -> None:
+    """Run every migration that is missing.
+
+    Raises:
+        NewerSchema: the file is at a revision this build does not know.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    script = ScriptDirectory.from_config(config)
+    with engine.begin() as connection:
+        current = _revision(connection)
+        if current is not None and current not in {item.revision for item in script.walk_revisions()}:
+            raise NewerSchema(
+                f"the data directory is at schema {current}, this build knows up to {script.get_current_head()}: "
+                "start it with the version that wrote it, or a newer one"
+            )
+        if current == script.get_current_head():
+            return
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
