@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from chronos_common import ids
 from chronos_common.commands import Response, Result
 from chronos_common.models import AttemptStatus, JobSpec, RetryPolicy
-from chronos_worker.dispatch import AttemptKey, Delivery, DeliveryResult
+from chronos_worker.dispatch import AttemptKey, Delivery, DeliveryResult, PoolStats
 from chronos_worker.policies import retry_delay_ms
 from chronos_worker.state_machine.effects import Aborted, Assigned
 from chronos_worker.store.database import Database
@@ -28,9 +28,8 @@ class Dispatcher(Protocol):
     def collect(self) -> list[DeliveryResult]:
         """What has ended since the last call."""
 
-    @property
-    def in_flight(self) -> int:
-        """Deliveries taken whose result was not collected yet."""
+    def stats(self) -> PoolStats:
+        """The pool at a glance."""
 
 
 class Observer(Protocol):
@@ -49,7 +48,9 @@ class _Flight(NamedTuple):
 class Deliveries:
     """The attempts this life of this node is making."""
 
-    def __init__(self, database: Database, pool: Dispatcher, observer: Observer, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, pool: Dispatcher, observer: Observer, chance: Callable[[], float]
+    ) -> None:
         self._database = database
         self._pool = pool
         self._observer = observer
@@ -70,7 +71,9 @@ class Deliveries:
         for item in assigned:
             found = specs[item.job_seq, item.job_version]
             if found is None:
-                raise LookupError(f"version {item.job_version} of job {item.job_seq} is assigned but not stored")
+                raise LookupError(
+                    f"version {item.job_version} of job {item.job_seq} is assigned but not stored"
+                )
             job_id, raw_spec = found
             spec = decode_spec(raw_spec)
             key = (item.execution_id, item.number)
@@ -114,6 +117,10 @@ class Deliveries:
             self._observer.attempt_ended(result, flight.fire_time)
             ended.append(self._recorded(flight, result))
         return ended
+
+    def pool_stats(self) -> PoolStats:
+        """The pool at a glance."""
+        return self._pool.stats()
 
     @property
     def in_flight(self) -> int:

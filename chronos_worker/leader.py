@@ -93,7 +93,11 @@ class Pruning:
             kept = rows.list_kept(connection, self._cursor, _JOBS_PER_PRUNE)
             for job in kept:
                 self._cursor = job.job_seq
-                if job.deleted_at is not None and not job.has_ledger and job.deleted_at < now - _PURGE_AFTER_MS:
+                if (
+                    job.deleted_at is not None
+                    and not job.has_ledger
+                    and job.deleted_at < now - _PURGE_AFTER_MS
+                ):
                     purged.append(job.job_seq)
                 expired += rows.list_expired(
                     connection,

@@ -84,7 +84,13 @@ class Life:
         if self.claim is None or self._state is not None or not self._due(now_s):
             return []
         node = NodeInfo(
-            self._node_id, self.claim.incarnation, NodeState.LIVE, self._control_url, self._seats, VERSION, now
+            self._node_id,
+            self.claim.incarnation,
+            NodeState.LIVE,
+            self._control_url,
+            self._seats,
+            VERSION,
+            now,
         )
         return [AnnounceNode(now, node)]
 

@@ -19,6 +19,7 @@ from chronos_common.schedules import InvalidSchedule, InvalidTimezone
 from chronos_worker.clock_watch import ClockWatch
 from chronos_worker.deliveries import Deliveries
 from chronos_worker.desk import Desk, Slip
+from chronos_worker.dispatch import PoolStats
 from chronos_worker.leader import Founding, Planning, Pruning
 from chronos_worker.life import Life
 from chronos_worker.outbox import Outbox
@@ -47,6 +48,7 @@ REQUESTS_PER_STEP: Final = 500
 JOURNAL_BOUND_BYTES: Final = 32 << 20
 """The journal is cut once it is longer than this."""
 _ENTRY_OVERHEAD: Final = 16
+_POOL_STATS_S: Final = 0.25
 _SETTLING_S: Final = 2.0
 """How long a stopping node waits for the cluster to note that it left."""
 
@@ -59,6 +61,9 @@ class Observer(Protocol):
 
     def clock_stepped(self, by_ms: int) -> None:
         """The wall clock moved by this much against the monotonic one."""
+
+    def nodes_changed(self, nodes: list[NodeInfo]) -> None:
+        """A node began, drained, left or was declared lost."""
 
     def life_began(self, claim: Claim) -> None:
         """This node has a new incarnation."""
@@ -87,7 +92,7 @@ class View(NamedTuple):
     nodes: tuple[NodeInfo, ...]
     claim: Claim | None
     ready: bool
-    in_flight: int
+    pool: PoolStats
     unreported: int
 
 
@@ -129,11 +134,13 @@ class Node:
         self._presence = Presence(settings.node_grace_s, watch_gap_s=settings.node_grace_s / 4)
         self._life = Life(settings.node_id, settings.control_url, settings.seats, next_incarnation)
         self._backlog: deque[Committed] = deque()
+        self._errands: deque[Callable[[], None]] = deque()
         self._nodes: list[NodeInfo] = []
         self._wait_s = 0.0
         self._stop_by_s: float | None = None
         self._stopped = False
         self._planned_at = 0
+        self._pool_stats, self._pool_seen_at_s = deliveries.pool_stats(), 0.0
         self._reload_nodes()
         self._view = self._look(log.status())
 
@@ -148,6 +155,16 @@ class Node:
     def view(self) -> View:
         """The node as of its last step. Safe from any thread."""
         return self._view
+
+    def transfer_leadership(self, to: str | None) -> None:
+        """Hand leadership over at the next step. Safe from any thread."""
+        self._errands.append(lambda: self._log.transfer_leadership(to))
+        self._log.wake()
+
+    def take_snapshot(self) -> None:
+        """Make the state durable and cut the log behind it at the next step. Safe from any thread."""
+        self._errands.append(self._compact)
+        self._log.wake()
 
     def stop(self) -> None:
         """Begin to drain: hand over, finish what runs within the grace, leave. Call from the node's thread."""
@@ -170,19 +187,26 @@ class Node:
         self._live(status)
         self._propose(status)
         if status.journal_bytes > JOURNAL_BOUND_BYTES:
-            self._log.compact(self._database.make_durable())
+            self._compact()
+        while self._errands:
+            self._errands.popleft()()
         self._wait_s = self._next_wait(status)
         self._view = self._look(status)
 
     def _look(self, status: LogStatus) -> View:
+        if (now_s := self._clock.monotonic_s()) >= self._pool_seen_at_s + _POOL_STATS_S:
+            self._pool_stats, self._pool_seen_at_s = self._deliveries.pool_stats(), now_s
         return View(
             status,
             tuple(self._nodes),
             self._life.claim,
             self._life.working,
-            self._deliveries.in_flight,
+            self._pool_stats,
             len(self._outbox),
         )
+
+    def _compact(self) -> None:
+        self._log.compact(self._database.make_durable())
 
     def _next_batch(self) -> list[Entry]:
         batch, size = [], 0
@@ -218,6 +242,7 @@ class Node:
                         self._observer.plan_applied(after_s)
                 case NodesChanged():
                     self._reload_nodes()
+                    self._observer.nodes_changed(self._nodes)
         self._deliveries.begin(assigned, self._machine.applied_term)
         self._deliveries.abort(aborted)
 

@@ -50,7 +50,9 @@ class Outbox:
             self._recall_overdue(now_s)
         chosen, size = [], 0
         for result in islice(self._fresh.values(), RESULTS_PER_COMMAND):
-            size += _RESULT_OVERHEAD + len(result.response.body or "") * 4 + len(result.response.error or "") * 4
+            size += (
+                _RESULT_OVERHEAD + len(result.response.body or "") * 4 + len(result.response.error or "") * 4
+            )
             if chosen and size > _COMMAND_BYTES:
                 break
             chosen.append(result)

@@ -10,7 +10,14 @@ from chronos_common.models import ConcurrencyPolicy, SkipReason, Trigger
 from chronos_worker.state_machine.context import Applying, as_json
 from chronos_worker.state_machine.effects import Assigned
 from chronos_worker.state_machine.endings import ACTIVE_COLUMNS, Active
-from chronos_worker.state_machine.starting import INSERT_EXECUTION, JobFacts, Starting, assign, skipped_row, start
+from chronos_worker.state_machine.starting import (
+    INSERT_EXECUTION,
+    JobFacts,
+    Starting,
+    assign,
+    skipped_row,
+    start,
+)
 
 _SKIP_SENTENCES: Final = {
     SkipReason.MISFIRE: "found later than the job's grace, and its misfire policy is skip",
@@ -23,7 +30,9 @@ _SKIP_SENTENCES: Final = {
 def apply_fire(tx: Applying, command: Fire) -> None:
     """Fire every item whose job still is as the planner saw it; leave the others untouched."""
     jobs = _jobs_as_planned(tx, command.items)
-    active = _active_by_job(tx, [job.seq for job in jobs.values() if job.concurrency != ConcurrencyPolicy.ALLOW])
+    active = _active_by_job(
+        tx, [job.seq for job in jobs.values() if job.concurrency != ConcurrencyPolicy.ALLOW]
+    )
     live = tx.live_claims(command.claims)
     executions: list[tuple[Any, ...]] = []
     moved: list[tuple[Any, ...]] = []

@@ -54,7 +54,9 @@ def update_job(tx: Applying, command: UpdateJob, at: int, principal: str) -> Job
     if command.expect_version not in (None, version):
         return _stale(command.job_id, command.expect_version, version)
     old, spec = rows.decode_spec(raw_old), command.spec
-    if (spec.namespace, spec.name) != (old.namespace, old.name) and (taken := _holder_of(tx, spec)) is not None:
+    if (spec.namespace, spec.name) != (old.namespace, old.name) and (
+        taken := _holder_of(tx, spec)
+    ) is not None:
         return _name_taken(spec, taken)
     if _timing(spec) != _timing(old):
         next_fire_time = command.next_fire_time
@@ -128,7 +130,8 @@ def no_such_job(job_id: str) -> Rejected:
 
 def _stale(job_id: str, expected: int | None, version: int) -> Rejected:
     return Rejected(
-        "precondition_failed", f"job {job_id} is at version {version}, the request expected version {expected}"
+        "precondition_failed",
+        f"job {job_id} is at version {version}, the request expected version {expected}",
     )
 
 
@@ -142,7 +145,9 @@ def _name_taken(spec: JobSpec, holder: bytes) -> Rejected:
 
 def _holder_of(tx: Applying, spec: JobSpec) -> bytes | None:
     found = tx.row(
-        "SELECT id FROM jobs WHERE name = ? AND namespace = ? AND deleted_at IS NULL", spec.name, spec.namespace
+        "SELECT id FROM jobs WHERE name = ? AND namespace = ? AND deleted_at IS NULL",
+        spec.name,
+        spec.namespace,
     )
     return None if found is None else found[0]
 

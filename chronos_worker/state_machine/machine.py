@@ -68,7 +68,7 @@ class StateMachine:
             counted = connection.exec_driver_sql(
                 "SELECT node_id, count(*) FROM executions "
                 "WHERE status IN ('pending', 'running') AND status = 'running' GROUP BY node_id"
-            ).tuples()
+            )
             self.running = Counter(dict(counted.all()))
 
     def held(self) -> list[Assigned]:
@@ -80,7 +80,7 @@ class StateMachine:
                 "SELECT seq, id, attempt, job_seq, job_version, fire_time, extra FROM executions "
                 "WHERE status IN ('pending', 'running') AND status = 'running' AND node_id = ? AND incarnation = ?",
                 (self.me.node_id, self.me.incarnation),
-            ).tuples()
+            )
             return [Assigned(*row) for row in rows.all()]
 
     def apply(self, entries: Iterable[Entry]) -> list[Effect]:
@@ -168,7 +168,9 @@ def _apply_request(tx: Applying, request: ClientRequest) -> None:
     elif known.fingerprint != request.fingerprint:
         outcome = Outcome(
             tx.index,
-            Rejected("conflict", "this Idempotency-Key was used before for a different request; take a new key"),
+            Rejected(
+                "conflict", "this Idempotency-Key was used before for a different request; take a new key"
+            ),
         )
     else:
         outcome = Outcome(known.applied_index, decode(known.answer, Answer), repeated=True)

@@ -39,7 +39,13 @@ def apply_results(tx: Applying, command: RecordResults) -> None:
 def _ending(execution: Active, item: Result) -> Ending:
     retry_at = item.finished_at if item.status is AttemptStatus.LOST else item.retry_at
     return Ending(
-        execution, item.status, item.started_at, item.finished_at, retry_at, pack(item.response), _reason(item)
+        execution,
+        item.status,
+        item.started_at,
+        item.finished_at,
+        retry_at,
+        pack(item.response),
+        _reason(item),
     )
 
 

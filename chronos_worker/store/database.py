@@ -49,9 +49,7 @@ class Database:
             rows = dict(
                 connection.exec_driver_sql(
                     "SELECT key, value FROM meta WHERE key IN ('applied_index', 'applied_term')"
-                )
-                .tuples()
-                .all()
+                ).all()
             )
         return int(rows["applied_index"]), int(rows["applied_term"])
 

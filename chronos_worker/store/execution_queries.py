@@ -48,7 +48,8 @@ def list_executions(connection: Connection, read: ListExecutions) -> ExecutionPa
         conditions.values(limit + 1),
     ).all()
     items = tuple(
-        execution_of(row, _earlier_attempts(connection, row.seq) if row.attempt > 1 else ()) for row in rows[:limit]
+        execution_of(row, _earlier_attempts(connection, row.seq) if row.attempt > 1 else ())
+        for row in rows[:limit]
     )
     return ExecutionPage(items, more=len(rows) > limit, total=total)
 
@@ -77,7 +78,7 @@ def _earlier_attempts(connection: Connection, seq: int) -> tuple[Attempt, ...]:
         "SELECT number, status, node_id, incarnation, started_at, finished_at, response FROM attempts "
         "WHERE execution_seq = ? ORDER BY number",
         (seq,),
-    ).tuples()
+    )
     return tuple(attempt_of(*row) for row in rows.all())
 
 
@@ -104,7 +105,7 @@ def get_counts(connection: Connection) -> Counts:
 
 
 def _pairs(connection: Connection, sql: str) -> dict[str, Any]:
-    return dict(connection.exec_driver_sql(sql).tuples().all())
+    return dict(connection.exec_driver_sql(sql).all())
 
 
 def _of_family(counters: dict[str, int], prefix: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ def list_due_jobs(connection: Connection, now: int, limit: int) -> list[DueJob]:
         "SELECT seq, id, version, next_fire_time, created_at, schedule, timezone, misfire FROM jobs "
         "WHERE next_fire_time <= ? ORDER BY next_fire_time, id LIMIT ?",
         (now, limit),
-    ).tuples()
+    )
     return [
         DueJob(seq, raw_id, version, due, created_at, schedule or "", timezone, decode_misfire(misfire))
         for seq, raw_id, version, due, created_at, schedule, timezone, misfire in rows.all()
@@ -29,7 +29,7 @@ def list_due_executions(connection: Connection, now: int, limit: int) -> list[Du
     rows = connection.exec_driver_sql(
         "SELECT seq, attempt FROM executions WHERE status = 'pending' AND due_at <= ? ORDER BY due_at, seq LIMIT ?",
         (now, limit),
-    ).tuples()
+    )
     return [DueExecution(seq, attempt) for seq, attempt in rows.all()]
 
 
@@ -74,7 +74,11 @@ def list_kept(connection: Connection, after_job_seq: int, limit: int) -> list[Ke
         if row is None:
             break
         cursor, raw_spec, deleted_at, first_id = row
-        kept.append(KeptExecutions(cursor, decode_spec(raw_spec).retention, deleted_at, has_ledger=first_id is not None))
+        kept.append(
+            KeptExecutions(
+                cursor, decode_spec(raw_spec).retention, deleted_at, has_ledger=first_id is not None
+            )
+        )
     return kept
 
 

@@ -1,0 +1,1 @@
+"""The private HTTP port on which the API tier reaches a worker."""

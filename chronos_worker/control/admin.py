@@ -1,0 +1,80 @@
+"""What an operator may ask a worker to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+from chronos_common.protocol import (
+    AdminCall,
+    AdminReply,
+    Done,
+    NotLeader,
+    Rejected,
+    SetLogLevel,
+    TakeSnapshot,
+    TestWebhook,
+    TransferLeadership,
+    WebhookTested,
+)
+
+
+class Errands(Protocol):
+    """What the node's thread does for others, when it gets to it."""
+
+    def transfer_leadership(self, to: str | None) -> None:
+        """Hand leadership over."""
+
+    def take_snapshot(self) -> None:
+        """Make the state durable and cut the log behind it."""
+
+
+class Admin:
+    """Routes administrative calls. Any thread."""
+
+    def __init__(
+        self,
+        errands: Errands,
+        status: Callable[[], tuple[str, str | None, frozenset[str]]],
+        send_webhook: Callable[[TestWebhook], WebhookTested],
+        set_level: Callable[[str], None],
+    ) -> None:
+        self._errands = errands
+        self._status = status
+        self._send_webhook = send_webhook
+        self._set_level = set_level
+
+    def answer(self, call: AdminCall) -> AdminReply:
+        """Do it, or say why not."""
+        match call:
+            case TestWebhook():
+                return self._send_webhook(call)
+            case TransferLeadership(to=to):
+                return self._transfer(to)
+            case SetLogLevel(level=level):
+                return self._log_level(level)
+            case TakeSnapshot():
+                self._errands.take_snapshot()
+                return Done("the worker makes its state durable and cuts its log behind it")
+            case _:
+                assert_never(call)
+
+    def _transfer(self, to: str | None) -> AdminReply:
+        role, leader_url, members = self._status()
+        if role != "leader":
+            return NotLeader(leader_url)
+        if len(members) == 1:
+            return Rejected("conflict", "a cluster of one has nobody to hand leadership to")
+        if to is not None and to not in members:
+            return Rejected(
+                "invalid_request", f"{to!r} is no member; members are {', '.join(sorted(members))}"
+            )
+        self._errands.transfer_leadership(to)
+        return Done(f"handing leadership to {to or 'the most advanced other member'}")
+
+    def _log_level(self, level: str) -> AdminReply:
+        try:
+            self._set_level(level)
+        except ValueError as error:
+            return Rejected("invalid_request", str(error))
+        return Done(f"logging at {level}")

@@ -1,0 +1,126 @@
+"""How this worker and the cluster look from here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from chronos_common import VERSION
+from chronos_common.clock import Clock
+from chronos_common.protocol import MetricFamily, PeerStatus, WorkerStatus
+from chronos_worker.metrics import Metrics
+from chronos_worker.node import Node, View
+from chronos_worker.progress import Progress
+from chronos_worker.raft import LogStatus
+from chronos_worker.store.database import Database
+from chronos_worker.store.execution_queries import get_counts
+from chronos_worker.store.planning_queries import get_cluster_id
+
+_CONTACT_S: Final = 2.0
+"""A peer heard from within this counts towards the quorum as seen from here."""
+
+
+class StatusDesk:
+    """Puts together what the node, the log and the files say. Any thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        database: Database,
+        progress: Progress,
+        metrics: Metrics,
+        clock: Clock,
+        notes: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._node = node
+        self._database = database
+        self._progress = progress
+        self._metrics = metrics
+        self._clock = clock
+        self._notes = notes
+        self._started_at = clock.now_ms()
+
+    def age_ms(self) -> int:
+        """How long ago this worker last heard from a leader; 0 if it leads."""
+        return _age_ms(self._node.view.log)
+
+    def term(self) -> int:
+        """The current Raft term."""
+        return self._node.view.log.term
+
+    def leadership(self) -> tuple[str, str | None, frozenset[str]]:
+        """(role, the leader's control URL if known, member ids)."""
+        view = self._node.view
+        return view.log.role, _leader_url(view), frozenset(view.log.members)
+
+    def status(self) -> WorkerStatus:
+        """Everything an operator may ask of one worker."""
+        view, log = self._node.view, self._node.view.log
+        with self._database.read() as connection:
+            cluster_id = get_cluster_id(connection)
+        return WorkerStatus(
+            node_id=log.node_id,
+            incarnation=view.claim.incarnation if view.claim else 0,
+            version=VERSION,
+            cluster_id=cluster_id,
+            role=log.role,
+            ready=view.ready,
+            leader_id=log.leader_id,
+            leader_url=_leader_url(view),
+            has_quorum=_has_quorum(log),
+            term=log.term,
+            commit_index=log.commit_index,
+            applied_index=self._progress.index,
+            first_index=log.first_index,
+            last_index=log.last_index,
+            age_ms=_age_ms(log),
+            started_at=self._started_at,
+            now=self._clock.now_ms(),
+            peers=tuple(_peer(log, node_id) for node_id in sorted(log.members)),
+            nodes=view.nodes,
+            seats=next((node.seats for node in view.nodes if node.node_id == log.node_id), 0),
+            in_flight=view.pool.in_flight,
+            queue_depth=view.pool.queue_depth,
+            breakers_open=view.pool.open_breakers,
+            journal_bytes=log.journal_bytes,
+            database_bytes=self._database.size(),
+            problems=(*(f"{peer}: {text}" for peer, text in log.problems.items()), *self._notes()),
+        )
+
+    def families(self) -> list[MetricFamily]:
+        """Every metric of this worker."""
+        with self._database.read() as connection:
+            counts = get_counts(connection)
+        return self._metrics.families(self.status(), counts)
+
+
+def _leader_url(view: View) -> str | None:
+    return next((node.control_url for node in view.nodes if node.node_id == view.log.leader_id), None)
+
+
+def _has_quorum(log: LogStatus) -> bool:
+    """Whether a leader is known, and, on the leader, whether a majority was heard of late."""
+    if log.role != "leader":
+        return log.leader_id is not None
+    near = 1 + sum(silent < _CONTACT_S for silent in log.peers_contact.values())
+    return near > len(log.members) // 2
+
+
+def _age_ms(log: LogStatus) -> int:
+    if log.role == "leader":
+        return 0
+    silent = log.peers_contact.get(log.leader_id or "", math.inf)
+    if math.isinf(silent):
+        silent = min(log.peers_contact.values(), default=math.inf)
+    return int(silent * 1_000) if math.isfinite(silent) else -1
+
+
+def _peer(log: LogStatus, node_id: str) -> PeerStatus:
+    silent = log.peers_contact.get(node_id, math.inf)
+    return PeerStatus(
+        node_id,
+        log.members[node_id],
+        int(silent * 1_000) if math.isfinite(silent) else None,
+        log.match_index.get(node_id),
+    )

@@ -1,0 +1,126 @@
+"""Putting a worker together: the one place where all the parts meet."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from typing import Any
+
+from chronos_common import ids
+from chronos_common.clock import Clock, SystemClock
+from chronos_common.protocol import AdminCall, Proposal, Query, decode
+from chronos_worker.control.admin import Admin
+from chronos_worker.control.reads import Reads
+from chronos_worker.control.server import ControlApp, ControlServer, Handler
+from chronos_worker.control.status import StatusDesk
+from chronos_worker.control.webhook_test import WebhookTester
+from chronos_worker.data_dir import DataDir
+from chronos_worker.deliveries import Deliveries
+from chronos_worker.desk import Desk
+from chronos_worker.dispatch import DispatchPool
+from chronos_worker.events import Events
+from chronos_worker.metrics import Metrics
+from chronos_worker.node import Node
+from chronos_worker.progress import Progress
+from chronos_worker.proposals import Anchors, Completer
+from chronos_worker.raft import open_log
+from chronos_worker.settings import WorkerSettings
+from chronos_worker.state_machine.machine import StateMachine
+from chronos_worker.store.database import Database
+from chronos_worker.store.planning_queries import get_anchor
+from chronos_worker.store.snapshots import Snapshots
+
+
+class Worker:
+    """A whole worker process: open on construction, `run` until stopped, then close.
+
+    Raises:
+        DataDirError: the directory is in use, foreign, or newer than this build.
+        OSError: a port is taken.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        data: DataDir,
+        *,
+        log: Any,
+        set_level: Callable[[str], None],
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self._stopping = False
+        with ExitStack() as opened:
+            database = opened.enter_context(closing(Database(data.path / "chronos.sqlite3")))
+            snapshots = Snapshots(database)
+            raft = opened.enter_context(closing(open_log(settings.raft, snapshots)))
+            pool = opened.enter_context(closing(DispatchPool(settings.dispatch, wake=raft.wake, log=log)))
+            machine = StateMachine(database)
+            desk, progress = Desk(raft.wake), Progress(machine.applied_index)
+            metrics = Metrics()
+            events = Events(log, metrics, clock)
+            self.node = Node(
+                settings.node,
+                log=raft,
+                database=database,
+                machine=machine,
+                deliveries=Deliveries(database, pool, events, random.SystemRandom().random),
+                desk=desk,
+                completer=Completer(_anchors(database), secrets.randbits),
+                progress=progress,
+                snapshots=snapshots,
+                observer=events,
+                clock=clock,
+                next_incarnation=data.next_incarnation,
+            )
+            status = StatusDesk(self.node, database, progress, metrics, clock, events.notes)
+            reads = Reads(database, desk, progress, status.age_ms)
+            tester = WebhookTester(settings.dispatch, log, clock, status.term)
+            admin = Admin(self.node, status.leadership, tester.send, set_level)
+            app = ControlApp(settings.secret, _routes(desk, reads, status, admin))
+            self.control = opened.enter_context(
+                closing(ControlServer(settings.control_host, settings.control_port, app))
+            )
+            pool.start()
+            self.control.start()
+            self._raft = raft
+            self._opened = opened.pop_all()
+
+    def stop(self) -> None:
+        """Ask the worker to drain and end. Safe from a signal handler."""
+        self._stopping = True
+        self._raft.wake()
+
+    def run(self) -> None:
+        """Step until drained. Whatever a step raises has to end the process."""
+        while not self.node.stopped:
+            if self._stopping:
+                self.node.stop()
+            self.node.step()
+
+    def close(self) -> None:
+        """Give everything back, last opened first."""
+        self._opened.close()
+
+
+def _anchors(database: Database) -> Anchors:
+    def anchor(job_id: str) -> tuple[int, int | None] | None:
+        raw_id = ids.from_text(job_id)
+        if raw_id is None:
+            return None
+        with database.read() as connection:
+            return get_anchor(connection, raw_id)
+
+    return anchor
+
+
+def _routes(desk: Desk, reads: Reads, status: StatusDesk, admin: Admin) -> dict[tuple[str, str], Handler]:
+    return {
+        ("POST", "/v1/propose"): lambda body: desk.propose(decode(body, Proposal)),
+        ("POST", "/v1/query"): lambda body: reads.answer(decode(body, Query)),
+        ("POST", "/v1/admin"): lambda body: admin.answer(decode(body, AdminCall)),
+        ("GET", "/v1/status"): lambda _: status.status(),
+        ("GET", "/v1/metrics"): lambda _: status.families(),
+    }

@@ -1,0 +1,1 @@
+"""The WSGI application, for any server: `gunicorn wsgi:app`."""
