@@ -6,7 +6,6 @@ hop ended, and answers with the next request or with the result.
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
 from chronos_worker.dispatch import redirects, verdict
@@ -15,11 +14,10 @@ from chronos_worker.dispatch.request import PreparedTarget, Request, request_for
 from chronos_worker.dispatch.settings import DispatchSettings
 from chronos_worker.dispatch.verdict import Reason
 
-_KEPT_HEADER: Final = re.compile(
-    rb"^(content-type|content-length|retry-after|location|date|server|x-request-id|x-correlation-id"
-    rb"|traceparent|www-authenticate):[ \t]*(.*?)[ \t]*\r?$",
-    re.IGNORECASE | re.MULTILINE,
-)
+_KEPT_HEADERS: Final = frozenset(
+    {"content-type", "content-length", "retry-after", "location", "date", "server", "x-request-id",
+     "x-correlation-id", "traceparent", "www-authenticate"}
+)  # fmt: skip
 _HEADER_CHARS: Final = 512
 
 
@@ -31,7 +29,8 @@ class Hop(NamedTuple):
     error: str | None
     http_status: int
     """0: none came."""
-    head: bytes
+    headers: dict[str, str]
+    """Those worth keeping; see `kept_headers`."""
     body: bytes
     truncated: bool
     timings_ms: dict[str, float]
@@ -84,7 +83,7 @@ class Exchange:
         wants_more = hop.redirect_url and hop.http_status in redirects.STATUSES
         if wants_more and not verdict.is_success(hop.http_status, codes):
             return self._redirected(hop, now_s)
-        headers = _kept_headers(hop.head)
+        headers = hop.headers
         judged = verdict.judge_answer(
             hop.http_status, codes, headers.get("retry-after"), now_ms, self._settings.max_retry_after_ms
         )
@@ -130,7 +129,7 @@ class Exchange:
             error_code=judged.reason,
             error=error,
             timings_ms=timings,
-            response_headers=_kept_headers(hop.head) if hop and answered else {},
+            response_headers=hop.headers if hop and answered else {},
             response_body=hop.body.decode(errors="replace") if hop and answered else None,
             response_truncated=hop.truncated if hop else False,
             remote_address=hop.remote_address if hop else None,
@@ -152,12 +151,15 @@ class Exchange:
         return shown(self._request)
 
 
-def _kept_headers(head: bytes) -> dict[str, str]:
-    """The headers that matter, names in lower case, of the last response in `head`."""
-    return {
-        name.decode().lower(): value[:_HEADER_CHARS].decode(errors="replace")
-        for name, value in _KEPT_HEADER.findall(head)
-    }
+def kept_headers(head: bytes) -> dict[str, str]:
+    """The headers that matter, names in lower case, of the response that begins with `head`."""
+    kept = {}
+    for line in head.decode(errors="replace").split("\r\n"):
+        name, _, value = line.partition(":")
+        name = name.lower()
+        if name in _KEPT_HEADERS:
+            kept[name] = value.strip()[:_HEADER_CHARS]
+    return kept
 
 
 def _spell(codes: tuple[tuple[int, int], ...]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urldefrag, urlsplit
 
-from chronos_worker.dispatch.request import InvalidTarget, Origin, Request, parse_origin
+from chronos_worker.dispatch.request import InvalidTarget, Origin, Request, parse_origin, wire_lines
 
 STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_URL_CHARS: Final = 8_192
@@ -43,7 +43,7 @@ def next_hop(sent: Request, http_status: int, url: str) -> Request:
         headers = tuple(each for each in headers if not each.line.lower().startswith(b"content-"))
     if not _same_origin(sent.origin, origin):
         headers = tuple(each for each in headers if each.portable)
-    return Request(method, url, origin, headers, body)
+    return Request(method, url, origin, sent.identity, headers, wire_lines(headers, body), body)
 
 
 def _same_origin(old: Origin, new: Origin) -> bool:

@@ -71,6 +71,8 @@ class PreparedTarget(NamedTuple):
     url: str
     origin: Origin
     headers: tuple[Header, ...]
+    lines: list[bytes]
+    """`wire_lines` of the headers, for deliveries that bring no payload."""
     body: bytes | None
     chooses_content_type: bool
     """The user's own headers name one; else it follows from the body."""
@@ -83,7 +85,11 @@ class Request(NamedTuple):
     method: str
     url: str
     origin: Origin
+    identity: list[bytes]
+    """The header lines that name the delivery; they go to every hop."""
     headers: tuple[Header, ...]
+    lines: list[bytes]
+    """`wire_lines` of `headers`."""
     body: bytes | None
 
 
@@ -111,19 +117,31 @@ def prepare(target: HttpTarget) -> PreparedTarget:
     chooses = "content-type" in names
     if body is not None and not chooses:
         headers = (*headers, _content_type(target.body))
-    return PreparedTarget(method, url, origin, headers, body, chooses, target.success_codes)
+    lines = wire_lines(headers, body)
+    return PreparedTarget(method, url, origin, headers, lines, body, chooses, target.success_codes)
 
 
 def request_for(prepared: PreparedTarget, delivery: Assignment) -> Request:
     """The first hop of a delivery, with the headers that identify it."""
-    headers, body = prepared.headers, prepared.body
+    headers, lines, body = prepared.headers, prepared.lines, prepared.body
     if delivery.has_payload:
         if not prepared.chooses_content_type:
             headers = tuple(each for each in headers if not each.line.startswith(b"Content-Type:"))
         body = None if delivery.payload is None else encode_body(delivery.payload)
         if body is not None and not prepared.chooses_content_type:
             headers = (*headers, _content_type(delivery.payload))
-    return Request(prepared.method, prepared.url, prepared.origin, _identity(delivery) + headers, body)
+        lines = wire_lines(headers, body)
+    return Request(prepared.method, prepared.url, prepared.origin, _identity(delivery), headers, lines, body)
+
+
+def wire_lines(headers: tuple[Header, ...], body: bytes | None) -> list[bytes]:
+    """The lines libcurl is given; one with nothing after its colon takes a header of libcurl's own away."""
+    lines = [header.line for header in headers]
+    if not any(line[:13].lower() == b"content-type:" for line in lines):
+        lines.append(b"Content-Type:")
+    if body:
+        lines.append(b"Expect:")
+    return lines
 
 
 def encode_body(body: Any) -> bytes:
@@ -151,7 +169,7 @@ def parse_origin(parts: SplitResult) -> Origin:
 def shown(request: Request) -> RequestShown:
     """The request for a person: secrets masked, body bounded."""
     headers = {}
-    for header in request.headers:
+    for header in (*map(Header, request.identity), *request.headers):
         name, _, value = header.line.decode(errors="replace").partition(":")
         headers[name.rstrip(";")] = MASK if header.secret else value.strip()
     body = None
@@ -160,17 +178,17 @@ def shown(request: Request) -> RequestShown:
     return RequestShown(request.method, request.url, headers, body)
 
 
-def _identity(delivery: Assignment) -> tuple[Header, ...]:
+def _identity(delivery: Assignment) -> list[bytes]:
     execution_id = to_text(delivery.execution_id)
     text = (
-        f"X-Chronos-Job-ID: {delivery.job_id}",
-        f"X-Chronos-Execution-ID: {execution_id}",
-        f"X-Chronos-Scheduled-Time: {rfc3339(delivery.fire_time)}",
-        f"X-Chronos-Attempt: {delivery.attempt}",
-        f"X-Chronos-Term: {delivery.term}",
-        f"Idempotency-Key: {execution_id}",
+        f"X-Chronos-Job-ID: {delivery.job_id}\n"
+        f"X-Chronos-Execution-ID: {execution_id}\n"
+        f"X-Chronos-Scheduled-Time: {rfc3339(delivery.fire_time)}\n"
+        f"X-Chronos-Attempt: {delivery.attempt}\n"
+        f"X-Chronos-Term: {delivery.term}\n"
+        f"Idempotency-Key: {execution_id}"
     )
-    return tuple(Header(line.encode()) for line in text)
+    return text.encode().split(b"\n")
 
 
 @lru_cache(maxsize=256)
