@@ -4,9 +4,8 @@ import msgspec
 
 from chronos_common.commands import CreateJob, DeleteJob, JobBatch, UpdateJob
 from chronos_common.models import ConcurrencyPolicy, ExecutionStatus
-from chronos_common.protocol import JobDeleted, Rejected
+from chronos_common.protocol import JobDeleted, ListVersions, Rejected
 from chronos_worker.store import job_queries
-from chronos_common.protocol import ListVersions
 
 
 def changed(job, **fields):
