@@ -72,8 +72,7 @@ def parse_fields(text: str, *, allow_seconds: bool = True) -> Fields:
     _check_count(text, texts, allow_seconds=allow_seconds)
     if len(texts) == _FIVE:
         texts = ["0", *texts]
-    for position, field in enumerate(texts):
-        _check_field(field, position)
+    texts = [_checked(field, position) for position, field in enumerate(texts)]
     try:
         expanded, _ = croniter.expand(" ".join(texts), second_at_beginning=True)
     except (CroniterError, ValueError) as error:
@@ -110,11 +109,13 @@ def _check_count(text: str, texts: list[str], *, allow_seconds: bool) -> None:
         raise InvalidSchedule(f"{text!r} has {len(texts)} fields", FORMS)
 
 
-def _check_field(field: str, position: int) -> None:
+def _checked(field: str, position: int) -> str:
+    """The field as croniter reads it rightly: a range of one (`5-5`) it would take for any value."""
     name, (low, high) = _NAMES[position], _RANGES[position]
     if "?" in field:
         raise InvalidSchedule(f"{name} is {field!r}", "'?' is Quartz's sign for any value; write '*'")
-    for item in field.split(","):
+    items = field.split(",")
+    for number, item in enumerate(items):
         matched = _ITEM.fullmatch(item)
         if matched is None:
             raise InvalidSchedule(
@@ -134,6 +135,9 @@ def _check_field(field: str, position: int) -> None:
                 f"{name} is {field!r}, a range that runs backwards",
                 f"write it as two: {start}-{high},{low}-{end}",
             )
+        if start is not None and start == end:
+            items[number] = first
+    return ",".join(items)
 
 
 def _number(text: str | None, position: int, field: str) -> int | None:

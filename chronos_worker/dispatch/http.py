@@ -287,9 +287,8 @@ class Transfers:
         return reason, text
 
     def _explain_timeout(self, transfer: _Transfer) -> tuple[Reason, str]:
-        curl = transfer.curl
-        if curl.getinfo(pycurl.PRETRANSFER_TIME):
-            got = curl.getinfo(pycurl.RESPONSE_CODE)
+        if _is_connected(transfer):
+            got = transfer.curl.getinfo(pycurl.RESPONSE_CODE)
             return Reason.TIMEOUT, "the answer's body did not end" if got else "no first byte came"
         bound_ms = self._settings.connect_timeout_ms
         if bound_ms < transfer.timeout_ms:
@@ -311,6 +310,15 @@ class Transfers:
 def host_bound(settings: DispatchSettings) -> int:
     """One process's share of the bound per host."""
     return -(-settings.max_connections_per_host // settings.processes)
+
+
+def _is_connected(transfer: _Transfer) -> bool:
+    """Whether the request had a connection to go out on, TLS included."""
+    curl = transfer.curl
+    if not transfer.opened:  # a reused one has an address; a name still looked up has none
+        return bool(curl.getinfo(pycurl.PRIMARY_IP))
+    secure = curl.getinfo(pycurl.EFFECTIVE_URL).startswith("https:")
+    return bool(curl.getinfo(pycurl.APPCONNECT_TIME if secure else pycurl.CONNECT_TIME))
 
 
 def _phases(transfer: _Transfer) -> dict[str, float]:
