@@ -1,0 +1,1 @@
+"""Dispatch: pure parts, real sockets, real processes."""
