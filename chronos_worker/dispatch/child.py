@@ -80,6 +80,10 @@ class Child:
                 found.extend(_results.decode(message).items)
         return found
 
+    def kill(self) -> None:
+        """Kill the process; `gone` follows."""
+        self._process.kill()
+
     def end(self) -> int:
         """Kill the process if it still lives and free what it held; gives its exit code."""
         self._process.kill()

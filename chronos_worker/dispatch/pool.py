@@ -30,6 +30,10 @@ _FIRST_RESTART_S: Final = 0.1
 _SLOWEST_RESTART_S: Final = 5.0
 _STEADY_AFTER_S: Final = 10.0
 """A process that lived this long is replaced at once."""
+_OVERDUE_CHECK_S: Final = 5.0
+_OVERDUE_GRACE_S: Final = 30.0
+"""A process answers within twice an attempt's timeout (the wait for a connection, then the attempt).
+One that has not, this much later, is stuck and is killed."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -61,6 +65,7 @@ class PoolStats(NamedTuple):
 class _Flight(NamedTuple):
     host: str
     slot: _Slot
+    overdue_at_s: float
 
 
 class _Slot:
@@ -109,6 +114,7 @@ class DispatchPool:
         """Results made here, not by a child."""
         self._restarts = 0
         self._drain_until_s: float | None = None
+        self._overdue_check_s = 0.0
         self._running = False
 
     @property
@@ -143,7 +149,8 @@ class DispatchPool:
         fresh = {each.key: each for each in deliveries if each.key not in self._flights}
         if len(fresh) > self.free_seats:
             raise PoolFull(f"{len(fresh)} deliveries for {self.free_seats} free seats")
-        now_ms = int(self._now_s() * 1_000)
+        now_s = self._now_s()
+        now_ms = int(now_s * 1_000)
         orders: dict[_Slot, list[Delivery]] = {}
         for key, delivery in fresh.items():
             host = _host_of(delivery.target.url)
@@ -153,7 +160,8 @@ class DispatchPool:
                 continue
             slot = self._slot_for(host)
             slot.flights.add(key)
-            self._flights[key] = _Flight(host, slot)
+            overdue_at_s = now_s + 2 * delivery.timeout_ms / 1_000 + _OVERDUE_GRACE_S
+            self._flights[key] = _Flight(host, slot, overdue_at_s)
             orders.setdefault(slot, []).append(delivery)
         for slot, batch in orders.items():
             _give(slot, batch)
@@ -175,6 +183,9 @@ class DispatchPool:
         now_s = self._now_s()
         for slot in self._slots:
             self._look_after(slot, now_s)
+        if now_s >= self._overdue_check_s:
+            self._overdue_check_s = now_s + _OVERDUE_CHECK_S
+            self._kill_stuck(now_s)
         if self._drain_until_s is not None and now_s >= self._drain_until_s:
             self._give_up()
         results, self._ready = self._ready, []
@@ -247,6 +258,12 @@ class DispatchPool:
         slot.restart_delay_s = min(_SLOWEST_RESTART_S, max(_FIRST_RESTART_S, slot.restart_delay_s * 2))
         if slot.restart_at_s <= now_s:
             self._start(slot)
+
+    def _kill_stuck(self, now_s: float) -> None:
+        stuck = {flight.slot for flight in self._flights.values() if flight.overdue_at_s < now_s}
+        for slot in stuck:
+            if slot.child is not None:
+                slot.child.kill()
 
     def _settle(self, result: DeliveryResult) -> None:
         flight = self._flights.pop(result.key, None)

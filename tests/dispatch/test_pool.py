@@ -141,6 +141,19 @@ def test_a_killed_process_is_replaced_and_its_attempts_are_lost(node, receiver):
     assert killed not in node.pool.pids
 
 
+def test_a_process_that_is_stuck_is_killed_and_replaced(node_with, receiver):
+    clock = [1_000.0]
+    node = node_with(now_s=lambda: clock[0])
+    node.send(delivery(receiver.url("/ok"), number=1))
+    os.kill(node.pool.pids[0], signal.SIGSTOP)
+    node.pool.submit([delivery(receiver.url("/ok"), number=2, timeout_ms=1_000)])
+    clock[0] += 31
+    assert node.pool.collect() == []
+    clock[0] += 6
+    assert node.results()[0].error_code == "worker_died"
+    assert node.send(delivery(receiver.url("/ok"), number=3))[0].status is AttemptStatus.SUCCEEDED
+
+
 def test_only_the_attempts_of_the_killed_process_are_lost(node_with, receiver):
     node = node_with(processes=2)
     node.pool.submit(many(receiver.url("/hold"), 200))  # more than the spill bound: both get some

@@ -188,7 +188,7 @@ def test_a_target_that_hangs_on_a_reused_connection_is_told_from_one_never_reach
     assert "no first byte came" in result.error
 
 
-def test_a_tls_handshake_that_hangs_is_no_connection(looping, receiver):
+def test_a_tls_handshake_that_hangs_is_no_connection(looping):
     loop = looping(connect_timeout_ms=200)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         loop.start(assignment(f"https://127.0.0.1:{mute.getsockname()[1]}/", timeout_ms=5_000))
