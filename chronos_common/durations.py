@@ -6,9 +6,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-ACCEPTED: Final = (
-    'numbers with units ms, s, m, h or d, largest first, such as "250ms", "30s", "1h30m" or "2d"'
-)
+ACCEPTED: Final = 'numbers with units ms, s, m, h or d, largest first, such as "250ms", "30s", "1h30m" or "2d"'
 MAX_MS: Final = 10 * 366 * 86_400_000
 """Ten years: longer is taken for a slip of the pen."""
 
@@ -38,8 +36,7 @@ def parse_duration_ms(text: str, *, minimum_ms: int = 0, maximum_ms: int = MAX_M
         raise InvalidDuration(f"{text!r} is finer than a millisecond; accepted are {ACCEPTED}")
     if not minimum_ms <= total <= maximum_ms:
         raise InvalidDuration(
-            f"{text!r} is out of bounds; accepted are "
-            f"{format_duration(minimum_ms)} to {format_duration(maximum_ms)}"
+            f"{text!r} is out of bounds; accepted are {format_duration(minimum_ms)} to {format_duration(maximum_ms)}"
         )
     return int(total)
 

@@ -48,9 +48,7 @@ class _Flight(NamedTuple):
 class Deliveries:
     """The attempts this life of this node is making."""
 
-    def __init__(
-        self, database: Database, pool: Dispatcher, observer: Observer, chance: Callable[[], float]
-    ) -> None:
+    def __init__(self, database: Database, pool: Dispatcher, observer: Observer, chance: Callable[[], float]) -> None:
         self._database = database
         self._pool = pool
         self._observer = observer
@@ -71,9 +69,7 @@ class Deliveries:
         for item in assigned:
             found = specs[item.job_seq, item.job_version]
             if found is None:
-                raise LookupError(
-                    f"version {item.job_version} of job {item.job_seq} is assigned but not stored"
-                )
+                raise LookupError(f"version {item.job_version} of job {item.job_seq} is assigned but not stored")
             job_id, raw_spec = found
             spec = decode_spec(raw_spec)
             key = (item.execution_id, item.number)

@@ -48,7 +48,7 @@ class Planning:
             due = rows.list_due_executions(connection, now, STARTS_PER_PLAN) if seats.any_free else []
             starts = plan_starts(due, now, seats)
             fires = plan_fires(rows.list_due_jobs(connection, now, FIRES_PER_PLAN), now, seats)
-        commands = [command for command in (starts, fires) if command is not None]
+        commands: list[Command] = [command for command in (starts, fires) if command is not None]
         self._outstanding = len(commands)
         self._proposed_at_s = now_s
         return commands
@@ -93,11 +93,7 @@ class Pruning:
             kept = rows.list_kept(connection, self._cursor, _JOBS_PER_PRUNE)
             for job in kept:
                 self._cursor = job.job_seq
-                if (
-                    job.deleted_at is not None
-                    and not job.has_ledger
-                    and job.deleted_at < now - _PURGE_AFTER_MS
-                ):
+                if job.deleted_at is not None and not job.has_ledger and job.deleted_at < now - _PURGE_AFTER_MS:
                     purged.append(job.job_seq)
                 expired += rows.list_expired(
                     connection,

@@ -21,9 +21,7 @@ class Life:
     `next_incarnation(at_least)` gives a number never used by this node before, already on disk.
     """
 
-    def __init__(
-        self, node_id: str, control_url: str, seats: int, next_incarnation: Callable[[int], int]
-    ) -> None:
+    def __init__(self, node_id: str, control_url: str, seats: int, next_incarnation: Callable[[int], int]) -> None:
         self._node_id = node_id
         self._control_url = control_url
         self._seats = seats
@@ -46,9 +44,7 @@ class Life:
         row, claim = self._row, self.claim
         if row is None or claim is None:
             return False
-        return row.incarnation > claim.incarnation or (
-            row.incarnation == claim.incarnation and row.state in _ENDED
-        )
+        return row.incarnation > claim.incarnation or (row.incarnation == claim.incarnation and row.state in _ENDED)
 
     @property
     def working(self) -> bool:

@@ -48,11 +48,10 @@ class Outbox:
         """Some results to propose now, or None. Call `unsent` with it if it could not be proposed."""
         if not self._fresh:
             self._recall_overdue(now_s)
-        chosen, size = [], 0
+        chosen: list[Result] = []
+        size = 0
         for result in islice(self._fresh.values(), RESULTS_PER_COMMAND):
-            size += (
-                _RESULT_OVERHEAD + len(result.response.body or "") * 4 + len(result.response.error or "") * 4
-            )
+            size += _RESULT_OVERHEAD + len(result.response.body or "") * 4 + len(result.response.error or "") * 4
             if chosen and size > _COMMAND_BYTES:
                 break
             chosen.append(result)

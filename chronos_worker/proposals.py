@@ -60,9 +60,7 @@ class Completer:
             case CancelExecution():
                 return change
 
-    def _job_change(
-        self, change: CreateJob | UpdateJob | DeleteJob, now: int
-    ) -> CreateJob | UpdateJob | DeleteJob:
+    def _job_change(self, change: CreateJob | UpdateJob | DeleteJob, now: int) -> CreateJob | UpdateJob | DeleteJob:
         match change:
             case CreateJob():
                 return msgspec.structs.replace(
@@ -74,9 +72,7 @@ class Completer:
                 created_at, last_fire_time = self._anchors(change.job_id) or (now, None)
                 # Never before what was already answered, even if the clock went back meanwhile.
                 after = max(now, last_fire_time or 0)
-                return msgspec.structs.replace(
-                    change, next_fire_time=next_fire_time(change.spec, after, created_at)
-                )
+                return msgspec.structs.replace(change, next_fire_time=next_fire_time(change.spec, after, created_at))
             case DeleteJob():
                 return change
 

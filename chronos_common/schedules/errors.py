@@ -16,10 +16,6 @@ class InvalidTimezone(ValueError):
     """A name the IANA time zone database does not know. `nearest` are names like it."""
 
     def __init__(self, name: object, nearest: list[str]) -> None:
-        offer = (
-            f"did you mean {', '.join(nearest)}?"
-            if nearest
-            else "use an IANA name such as Europe/Berlin or UTC"
-        )
+        offer = f"did you mean {', '.join(nearest)}?" if nearest else "use an IANA name such as Europe/Berlin or UTC"
         super().__init__(f"{name!r} is not a time zone; {offer}")
         self.nearest = nearest

@@ -102,9 +102,7 @@ def _check_count(text: str, texts: list[str], *, allow_seconds: bool) -> None:
             f"it looks like an expression with seconds: without them it would be {' '.join(texts[1:])!r}",
         )
     if len(texts) == _SIX + 1:
-        raise InvalidSchedule(
-            f"{text!r} has seven fields", "years are not supported; leave the last field out"
-        )
+        raise InvalidSchedule(f"{text!r} has seven fields", "years are not supported; leave the last field out")
     if len(texts) not in (_FIVE, _SIX):
         raise InvalidSchedule(f"{text!r} has {len(texts)} fields", FORMS)
 
@@ -126,9 +124,7 @@ def _checked(field: str, position: int) -> str:
         if step is not None and int(step) == 0:
             raise InvalidSchedule(f"{name} is {field!r}, with a step of 0", "a step is 1 or more")
         if first.lower() == "l" and (position != 3 or last or step):  # noqa: PLR2004 - day-of-month
-            raise InvalidSchedule(
-                f"{name} is {field!r}", "'L' (the last day) stands alone in day-of-month only"
-            )
+            raise InvalidSchedule(f"{name} is {field!r}", "'L' (the last day) stands alone in day-of-month only")
         start, end = _number(first, position, field), _number(last, position, field)
         if start is not None and end is not None and start > end and not (position == 5 and end == 0):  # noqa: PLR2004
             raise InvalidSchedule(
@@ -153,9 +149,7 @@ def _number(text: str | None, position: int, field: str) -> int | None:
         hint = f"did you mean {near[0].upper()}?" if near else f"{name} takes {low}-{high}"
         raise InvalidSchedule(f"{name} is {field!r}, and {text!r} is not a name it knows", hint)
     if not low <= int(text) <= high:
-        raise InvalidSchedule(
-            f"{name} is {field!r}, and {text} is out of range", f"{name} takes {low}-{high}"
-        )
+        raise InvalidSchedule(f"{name} is {field!r}, and {text} is out of range", f"{name} takes {low}-{high}")
     return int(text)
 
 

@@ -7,9 +7,7 @@ from typing import Final
 
 from chronos_common.schedules.fields import LAST_DAY, Fields
 
-_MONTHS: Final = (
-    "January February March April May June July August September October November December".split()
-)
+_MONTHS: Final = "January February March April May June July August September October November December".split()
 _DAYS: Final = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split()
 _MANY_TIMES: Final = 6
 """More clock times than this are described by their fields instead of listed."""
@@ -28,9 +26,7 @@ def _time(fields: Fields) -> str:
     seconds, minutes, hours = fields.seconds, fields.minutes, fields.hours
     if not fields.elapsed and len(seconds) * len(minutes) * len(hours) <= _MANY_TIMES:
         clock = [(h, m, s) for h in hours for m in minutes for s in seconds]
-        return "at " + _join(
-            [f"{h:02}:{m:02}" + (f":{s:02}" if seconds != (0,) else "") for h, m, s in clock]
-        )
+        return "at " + _join([f"{h:02}:{m:02}" + (f":{s:02}" if seconds != (0,) else "") for h, m, s in clock])
     _, minute_text, hour_text = fields.texts[:3]
     pieces = []
     if seconds != (0,):
@@ -51,17 +47,13 @@ def _each(text: str, values: tuple[int, ...], unit: str, whole: str) -> str:
     if unit == "hour":
         return f"hour{'s' if len(values) > 1 else ''} {named}"
     return (
-        f"{unit}{'s' if len(values) > 1 else ''} {named} of every {whole}"
-        if whole == "hour"
-        else f"{unit} {named}"
+        f"{unit}{'s' if len(values) > 1 else ''} {named} of every {whole}" if whole == "hour" else f"{unit} {named}"
     )
 
 
 def _days(fields: Fields) -> str:
     by_month = "" if fields.texts[3] == "*" else _month_days(fields)
-    by_week = (
-        "" if fields.texts[5] == "*" else "on " + _names(sorted(fields.weekdays), lambda day: _DAYS[day])
-    )
+    by_week = "" if fields.texts[5] == "*" else "on " + _names(sorted(fields.weekdays), lambda day: _DAYS[day])
     if not by_month or not by_week:
         return by_month or by_week
     return f"{by_month} {'if it is also' if fields.days_open or fields.weekdays_open else 'or'} {by_week}"

@@ -16,9 +16,7 @@ _PROBE_S: Final = 2 * 86_400
 
 @lru_cache(maxsize=1)
 def _names() -> dict[str, str]:
-    return {
-        name.casefold(): name for name in available_timezones() if not name.startswith(("posix/", "right/"))
-    }
+    return {name.casefold(): name for name in available_timezones() if not name.startswith(("posix/", "right/"))}
 
 
 @lru_cache(maxsize=1_000)

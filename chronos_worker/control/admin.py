@@ -66,9 +66,7 @@ class Admin:
         if len(members) == 1:
             return Rejected("conflict", "a cluster of one has nobody to hand leadership to")
         if to is not None and to not in members:
-            return Rejected(
-                "invalid_request", f"{to!r} is no member; members are {', '.join(sorted(members))}"
-            )
+            return Rejected("invalid_request", f"{to!r} is no member; members are {', '.join(sorted(members))}")
         self._errands.transfer_leadership(to)
         return Done(f"handing leadership to {to or 'the most advanced other member'}")
 

@@ -32,9 +32,7 @@ class Reads:
         if query.strong and self._desk.barrier(f"barrier-{secrets.token_hex(8)}", wait_s) is None:
             return TooOld(self._progress.index, "no quorum of workers confirmed this read in time")
         if not self._progress.wait_for(query.min_index, wait_s):
-            return TooOld(
-                self._progress.index, f"this worker has not reached index {query.min_index} in time"
-            )
+            return TooOld(self._progress.index, f"this worker has not reached index {query.min_index} in time")
         index = self._progress.index
         with self._database.read() as connection:
             result = answer_read(connection, query.read)

@@ -26,9 +26,7 @@ class Applying:
         self.counts: Counter[str] = Counter()
         self.running = running
         self.index = 0
-        meta = dict(
-            self.rows("SELECT key, value FROM meta WHERE key IN ('next_job_seq', 'next_execution_seq')")
-        )
+        meta = dict(self.rows("SELECT key, value FROM meta WHERE key IN ('next_job_seq', 'next_execution_seq')"))
         self.next_job_seq = int(meta["next_job_seq"])
         self.next_execution_seq = int(meta["next_execution_seq"])
 

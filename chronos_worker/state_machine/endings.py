@@ -9,7 +9,9 @@ from chronos_worker.state_machine.context import Applying
 from chronos_worker.state_machine.effects import Aborted
 from chronos_worker.state_machine.transitions import MAX_LOST, after_attempt
 
-ACTIVE_COLUMNS: Final = "seq, status, attempt, lost_count, max_attempts, node_id, incarnation, started_at, attempt_status, response"
+ACTIVE_COLUMNS: Final = (
+    "seq, status, attempt, lost_count, max_attempts, node_id, incarnation, started_at, attempt_status, response"
+)
 
 _INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _TO_PENDING: Final = """

@@ -16,9 +16,7 @@ from chronos_worker.state_machine.transitions import may_move
 from chronos_worker.store.execution_queries import get_execution
 from chronos_worker.store.rows import Extra, decode_extra, pack
 
-_SELECT_FACTS: Final = (
-    "SELECT seq, version, concurrency, max_attempts FROM jobs WHERE deleted_at IS NULL AND "
-)
+_SELECT_FACTS: Final = "SELECT seq, version, concurrency, max_attempts FROM jobs WHERE deleted_at IS NULL AND "
 
 
 def trigger_job(tx: Applying, command: TriggerJob, at: int) -> ExecutionAccepted | Rejected:
@@ -32,9 +30,7 @@ def trigger_job(tx: Applying, command: TriggerJob, at: int) -> ExecutionAccepted
 
 def replay_execution(tx: Applying, command: ReplayExecution, at: int) -> ExecutionAccepted | Rejected:
     """Run again what an earlier execution ran, with the job version and payload it had."""
-    source = tx.row(
-        "SELECT job_seq, job_version, status, extra FROM executions WHERE id = ?", command.source_id
-    )
+    source = tx.row("SELECT job_seq, job_version, status, extra FROM executions WHERE id = ?", command.source_id)
     if source is None:
         return _no_such_execution(command.source_id)
     job_seq, job_version, status, raw_extra = source
@@ -47,9 +43,7 @@ def replay_execution(tx: Applying, command: ReplayExecution, at: int) -> Executi
     if found is None:
         return Rejected("conflict", "the job of this execution was deleted, so it cannot be replayed")
     if tx.row("SELECT 1 FROM job_versions WHERE job_seq = ? AND version = ?", job_seq, job_version) is None:
-        return Rejected(
-            "conflict", f"version {job_version} of the job is no longer kept, so it cannot be replayed"
-        )
+        return Rejected("conflict", f"version {job_version} of the job is no longer kept, so it cannot be replayed")
     old = decode_extra(raw_extra)
     extra = pack(Extra(payload=old.payload, has_payload=old.has_payload, replay_of=command.source_id))
     facts = _facts(found)._replace(version=job_version)

@@ -30,9 +30,7 @@ _SKIP_SENTENCES: Final = {
 def apply_fire(tx: Applying, command: Fire) -> None:
     """Fire every item whose job still is as the planner saw it; leave the others untouched."""
     jobs = _jobs_as_planned(tx, command.items)
-    active = _active_by_job(
-        tx, [job.seq for job in jobs.values() if job.concurrency != ConcurrencyPolicy.ALLOW]
-    )
+    active = _active_by_job(tx, [job.seq for job in jobs.values() if job.concurrency != ConcurrencyPolicy.ALLOW])
     live = tx.live_claims(command.claims)
     executions: list[tuple[Any, ...]] = []
     moved: list[tuple[Any, ...]] = []

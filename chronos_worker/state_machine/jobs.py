@@ -7,7 +7,7 @@ from typing import Final
 from chronos_common import ids
 from chronos_common.commands import CreateJob, DeleteJob, JobBatch, UpdateJob
 from chronos_common.errors import Violation
-from chronos_common.models import JobSpec
+from chronos_common.models import Job, JobSpec
 from chronos_common.protocol import Answer, BatchDone, BatchItem, JobChanged, JobDeleted, Rejected
 from chronos_worker.state_machine.context import Applying
 from chronos_worker.state_machine.endings import cancel_active
@@ -54,9 +54,7 @@ def update_job(tx: Applying, command: UpdateJob, at: int, principal: str) -> Job
     if command.expect_version not in (None, version):
         return _stale(command.job_id, command.expect_version, version)
     old, spec = rows.decode_spec(raw_old), command.spec
-    if (spec.namespace, spec.name) != (old.namespace, old.name) and (
-        taken := _holder_of(tx, spec)
-    ) is not None:
+    if (spec.namespace, spec.name) != (old.namespace, old.name) and (taken := _holder_of(tx, spec)) is not None:
         return _name_taken(spec, taken)
     if _timing(spec) != _timing(old):
         next_fire_time = command.next_fire_time
@@ -156,7 +154,7 @@ def _timing(spec: JobSpec) -> tuple[str | None, str, bool]:
     return spec.schedule, spec.timezone, spec.enabled
 
 
-def _job(tx: Applying, seq: int) -> rows.Job:
+def _job(tx: Applying, seq: int) -> Job:
     return rows.job_of(tx.row(f"SELECT {rows.JOB_COLUMNS} FROM jobs WHERE seq = ?", seq))  # noqa: S608 - constant
 
 

@@ -45,6 +45,4 @@ def release_node(tx: Applying, command: ReleaseNode) -> None:
 
 def found_cluster(tx: Applying, command: FoundCluster) -> None:
     """Name the cluster, unless it has a name."""
-    tx.change(
-        "INSERT INTO meta (key, value) VALUES ('cluster_id', ?) ON CONFLICT DO NOTHING", command.cluster_id
-    )
+    tx.change("INSERT INTO meta (key, value) VALUES ('cluster_id', ?) ON CONFLICT DO NOTHING", command.cluster_id)

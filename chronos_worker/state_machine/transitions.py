@@ -13,9 +13,7 @@ MAX_LOST: Final = 20
 """Lost attempts do not spend the retry budget, but an execution that outlives this many fails."""
 
 EXECUTION_MOVES: Final[dict[ExecutionStatus, frozenset[ExecutionStatus]]] = {
-    ExecutionStatus.PENDING: frozenset(
-        {ExecutionStatus.RUNNING, ExecutionStatus.CANCELLED, ExecutionStatus.FAILED}
-    ),
+    ExecutionStatus.PENDING: frozenset({ExecutionStatus.RUNNING, ExecutionStatus.CANCELLED, ExecutionStatus.FAILED}),
     ExecutionStatus.RUNNING: frozenset(
         {
             ExecutionStatus.PENDING,  # a retry is due later, or the attempt was lost

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
 
@@ -46,7 +46,7 @@ class Database:
     def applied(self) -> tuple[int, int]:
         """(index, term) of the last log entry whose effects are in the rows."""
         with self._readers.begin() as connection:
-            rows = dict(
+            rows: dict[str, Any] = dict(
                 connection.exec_driver_sql(
                     "SELECT key, value FROM meta WHERE key IN ('applied_index', 'applied_term')"
                 ).all()
@@ -63,9 +63,7 @@ class Database:
     def size(self) -> int:
         """Bytes of the database file and its write-ahead log."""
         return sum(
-            file.stat().st_size
-            for file in (self.path, self.path.with_name(self.path.name + "-wal"))
-            if file.exists()
+            file.stat().st_size for file in (self.path, self.path.with_name(self.path.name + "-wal")) if file.exists()
         )
 
     def copy_to(self, target: Path) -> tuple[int, int]:
@@ -79,7 +77,7 @@ class Database:
             closing(sqlite3.connect(target)) as copy,
         ):
             source.execute("BEGIN")
-            rows = dict(source.execute("SELECT key, value FROM meta").fetchall())
+            rows: dict[str, Any] = dict(source.execute("SELECT key, value FROM meta").fetchall())
             source.backup(copy, pages=_COPY_PAGES, sleep=0.001)
             copy.execute("PRAGMA journal_mode=DELETE").fetchall()
         _fsync(target)

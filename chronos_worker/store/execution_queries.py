@@ -19,7 +19,7 @@ _FROM: Final = "FROM executions e JOIN jobs j ON j.seq = e.job_seq"
 def get_execution(connection: Connection, execution_id: bytes) -> Execution | None:
     """An execution with all its attempts."""
     row = connection.exec_driver_sql(
-        f"SELECT {EXECUTION_COLUMNS} {_FROM} WHERE e.id = ?",  # noqa: S608 - constants
+        f"SELECT {EXECUTION_COLUMNS} {_FROM} WHERE e.id = ?",
         (execution_id,),
     ).first()
     if row is None:
@@ -44,12 +44,11 @@ def list_executions(connection: Connection, read: ListExecutions) -> ExecutionPa
         conditions.add(f"e.id {sign} ?", ids.from_text(read.after))
     limit = min(read.limit, MAX_PAGE)
     rows = connection.exec_driver_sql(
-        f"SELECT {EXECUTION_COLUMNS} {_FROM}{conditions.where()} ORDER BY e.id {direction} LIMIT ?",  # noqa: S608
+        f"SELECT {EXECUTION_COLUMNS} {_FROM}{conditions.where()} ORDER BY e.id {direction} LIMIT ?",
         conditions.values(limit + 1),
     ).all()
     items = tuple(
-        execution_of(row, _earlier_attempts(connection, row.seq) if row.attempt > 1 else ())
-        for row in rows[:limit]
+        execution_of(row, _earlier_attempts(connection, row.seq) if row.attempt > 1 else ()) for row in rows[:limit]
     )
     return ExecutionPage(items, more=len(rows) > limit, total=total)
 
@@ -67,7 +66,7 @@ def _narrow(conditions: Conditions, read: ListExecutions) -> None:
 def _count(connection: Connection, conditions: Conditions) -> int:
     return int(
         connection.exec_driver_sql(
-            f"SELECT count(*) {_FROM}{conditions.where()}",  # noqa: S608
+            f"SELECT count(*) {_FROM}{conditions.where()}",
             conditions.values(),
         ).scalar_one()
     )

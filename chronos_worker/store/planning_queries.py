@@ -75,9 +75,7 @@ def list_kept(connection: Connection, after_job_seq: int, limit: int) -> list[Ke
             break
         cursor, raw_spec, deleted_at, first_id = row
         kept.append(
-            KeptExecutions(
-                cursor, decode_spec(raw_spec).retention, deleted_at, has_ledger=first_id is not None
-            )
+            KeptExecutions(cursor, decode_spec(raw_spec).retention, deleted_at, has_ledger=first_id is not None)
         )
     return kept
 

@@ -21,7 +21,9 @@ from chronos_common.protocol import (
 from chronos_worker.store import execution_queries, job_queries
 
 
-def answer_read(connection: Connection, read: Read) -> Any:
+def answer_read(  # noqa: PLR0911 - one return for each kind of read
+    connection: Connection, read: Read
+) -> Any:
     """The result of a read, of the type its docstring names."""
     match read:
         case GetJob():

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Row
 
 from chronos_common import ids
 from chronos_common.commands import Response
@@ -72,7 +71,7 @@ def decode_response(raw: bytes | None) -> Response:
 JOB_COLUMNS: Final = "id, version, spec, created_at, updated_at, next_fire_time, last_fire_time"
 
 
-def job_of(row: Row[Any]) -> Job:
+def job_of(row: Any) -> Job:
     """A job from a row of JOB_COLUMNS."""
     raw_id, version, spec, created_at, updated_at, next_fire_time, last_fire_time = row
     return Job(
@@ -89,7 +88,7 @@ def job_of(row: Row[Any]) -> Job:
 VERSION_COLUMNS: Final = "version, spec, created_at, change, principal"
 
 
-def version_of(job_id: str, row: Row[Any]) -> JobVersion:
+def version_of(job_id: str, row: Any) -> JobVersion:
     """A saved edition from a row of VERSION_COLUMNS."""
     version, spec, created_at, change, principal = row
     return JobVersion(
@@ -109,7 +108,7 @@ EXECUTION_COLUMNS: Final = (
 )
 
 
-def execution_of(row: Row[Any], earlier: tuple[Attempt, ...] = ()) -> Execution:
+def execution_of(row: Any, earlier: tuple[Attempt, ...] = ()) -> Execution:
     """An execution from a row of EXECUTION_COLUMNS and its attempts before the current one."""
     (raw_id, job_id, job_name, job_version, namespace, status, cause, fire_time, created_at, due_at,
      number, lost_count, node_id, incarnation, attempt_status, started_at, finished_at,
@@ -177,7 +176,7 @@ def attempt_of(
 NODE_COLUMNS: Final = "node_id, incarnation, state, control_url, seats, version, announced_at"
 
 
-def node_of(row: Row[Any]) -> NodeInfo:
+def node_of(row: Any) -> NodeInfo:
     """A node from a row of NODE_COLUMNS."""
     node_id, incarnation, state, control_url, seats, version, announced_at = row
     return NodeInfo(node_id, incarnation, NodeState(state), control_url, seats, version, announced_at)

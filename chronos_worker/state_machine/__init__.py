@@ -1,0 +1,1 @@
+"""Deterministic application of commands to rows: (rows, command) -> rows, effects."""
