@@ -1,0 +1,96 @@
+"""Reading bodies and queries strictly: every violation at once, each with its pointer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar, Final, NoReturn
+
+from flask import Request
+from flask_smorest.arguments import ArgumentsMixin
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from chronos_common.errors import InvalidRequest
+from chronos_common.schemas.problems import flatten
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+MAX_DEPTH: Final = 50
+JSON_TYPES: Final = ("application/json", "application/merge-patch+json")
+_PREFIXES: Final = {"json": "", "query": "#query", "headers": "#header", "path": "#path"}
+
+
+class MalformedBody(BadRequest):
+    """A body that is no JSON."""
+
+
+class StrictParser(FlaskParser):
+    """webargs' parser with our reader and our errors."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {
+        "json": None, "query": RAISE, "headers": None, "path": None,
+    }  # fmt: skip
+
+    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs' signature
+        """The body as plain values."""
+        return read_json(req)
+
+    def handle_error(
+        self, error: ValidationError, req: Request, schema: Schema, *, error_status_code: Any, error_headers: Any
+    ) -> NoReturn:
+        """Turn marshmallow's messages into violations."""
+        del req, schema, error_status_code, error_headers
+        violations = []
+        messages: Any = error.messages
+        for location, inner in messages.items():
+            violations += list(flatten(inner, _PREFIXES.get(location, "")))
+        raise InvalidRequest(f"the request has {len(violations)} problem(s)", violations=tuple(violations))
+
+
+ArgumentsMixin.ARGUMENTS_PARSER = StrictParser()
+
+
+def read_json(req: Request) -> Any:
+    """The body of a request.
+
+    Raises:
+        UnsupportedMediaType: it is not declared as JSON.
+        MalformedBody: it is no JSON, nested too deeply, or has a key twice.
+    """
+    if req.mimetype not in JSON_TYPES:
+        raise UnsupportedMediaType(f"the body is {req.mimetype or 'of no type'}; accepted is application/json")
+    data = req.get_data(cache=True)
+    try:
+        value = json.loads(data, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedBody(f"the body is no acceptable JSON: {error or 'nested too deeply'}") from error
+    if _depth(value) > MAX_DEPTH:
+        raise MalformedBody(f"the body is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        level = inner
+    return depth

@@ -1,0 +1,1 @@
+"""The two command line programs: `chronos` runs nodes, `chronosctl` talks to them."""
