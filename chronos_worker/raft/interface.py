@@ -1,0 +1,117 @@
+"""What the rest of the worker sees of the log, and what the log needs from the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_ENTRY_BYTES: Final = 256 * 1024
+"""Largest entry `propose` takes, in bytes."""
+
+Role = Literal["leader", "follower", "candidate"]
+
+
+class Committed(NamedTuple):
+    """One committed entry. `data` is empty for the entry with which a leader opens its term."""
+
+    index: int  # type: ignore[assignment]  # the field's own word; nobody calls tuple.index here
+    term: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """A finished copy of the state machine: everything up to and including `index` is in it."""
+
+    path: Path
+    index: int
+    term: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatus:
+    """A view of the log at one moment, from this node.
+
+    `peers_contact` is seconds since the last authenticated message of each peer, or infinity if there was
+    none. `match_index` is filled on the leader only. `rejected` counts refused input by reason, `problems`
+    says in words why a peer is refused right now. `is_caught_up` turns true once, when `poll` has returned
+    everything the leader had committed at first contact.
+    """
+
+    node_id: str
+    role: Role
+    leader_id: str | None
+    term: int
+    commit_index: int
+    returned_index: int
+    first_index: int
+    last_index: int
+    journal_bytes: int
+    is_caught_up: bool
+    members: dict[str, str]
+    peers_contact: dict[str, float] = field(default_factory=dict)
+    match_index: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+class ReplicatedLog(Protocol):
+    """An ordered log that survives the loss of a minority of the members.
+
+    All calls except `wake` belong to one thread. Every call may raise `FatalLogError`; then the process
+    has to stop.
+    """
+
+    def propose(self, data: bytes) -> None:
+        """Hand one entry to the log, by way of the leader. No answer: watch what `poll` returns.
+
+        Raises:
+            NoLeader: no leader is known or reachable; nothing was appended.
+            QueueFull: a bound on waiting entries was reached; nothing was appended.
+            EntryTooLarge: `data` is longer than MAX_ENTRY_BYTES or empty.
+        """
+
+    def poll(self, timeout_s: float) -> list[Committed]:
+        """Run one turn and return what became committed, in order, each index exactly once.
+
+        Waits at most `timeout_s` seconds for traffic, timers or `wake`. The first entry ever returned
+        follows the index the state machine had durably applied when the log was opened. An entry is
+        returned only after its journal record was synced here. Entries with empty data carry nothing to
+        apply but advance the applied index.
+        """
+
+    def wake(self) -> None:
+        """End a waiting `poll` early. Safe from any thread and from signal handlers."""
+
+    def status(self) -> LogStatus:
+        """Return how this node sees the cluster."""
+
+    def compact(self, durable_index: int) -> None:
+        """Allow the log to drop entries up to `durable_index`, which the state machine has on disk."""
+
+    def transfer_leadership(self, to: str | None) -> None:
+        """Ask `to` (None: the most advanced peer) to take over; give up after one election timeout."""
+
+    def close(self) -> None:
+        """Sync, close files and links. Calling it again does nothing."""
+
+
+class StateMachineSnapshots(Protocol):
+    """What the log asks of the state machine. Implemented by the store."""
+
+    def applied(self) -> tuple[int, int]:
+        """Return (index, term) of the last entry that is durably applied; (0, 0) when empty."""
+
+    def save(self, directory: Path) -> SnapshotFile:
+        """Write a consistent copy into `directory`. Called on a background thread."""
+
+    def install(self, file: Path, index: int, term: int) -> None:
+        """Replace the state machine by `file`, atomically and durably. Called inside `poll`.
+
+        The file may be moved. When it raises, the old state must still be in place.
+        """
