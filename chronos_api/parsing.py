@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from flask import Request
 from flask_smorest.arguments import ArgumentsMixin
@@ -28,13 +28,13 @@ class MalformedBody(BadRequest):
 class StrictParser(FlaskParser):
     """webargs' parser with our reader and our errors."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {
-        "json": None, "query": RAISE, "headers": None, "path": None,
-    }  # fmt: skip
+    def __init__(self) -> None:
+        super().__init__()
+        self.DEFAULT_UNKNOWN_BY_LOCATION = {"json": None, "query": RAISE, "headers": None, "path": None}
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs' signature
-        """The body as plain values."""
-        return read_json(req)
+        """The body as plain values; no body at all is an empty object."""
+        return {} if req.content_length in (None, 0) and not req.mimetype else read_json(req)
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, *, error_status_code: Any, error_headers: Any

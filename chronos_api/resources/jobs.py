@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from flask import Response, request, url_for
@@ -16,6 +16,7 @@ from chronos_api.calls import expected_version, propose, read, read_or_404, serv
 from chronos_api.cursors import read_cursor, write_cursor
 from chronos_api.documenting import IDEMPOTENCY_KEY, IF_MATCH, Consistency, Page, page_of, problems
 from chronos_api.guard import needs
+from chronos_api.parsing import JSON_TYPES, read_json
 from chronos_common.commands import CreateJob, DeleteJob, TriggerJob, UpdateJob
 from chronos_common.errors import InvalidRequest, PreconditionFailed, Violation
 from chronos_common.models import Job, JobSpec
@@ -30,7 +31,14 @@ from chronos_common.schemas.secrets import NothingStored, unmasked
 blueprint = Blueprint("jobs", "jobs", url_prefix="/api/v1/jobs", description="What is to run, and when.")
 JobPageAnswer = page_of(JobAnswer, "JobPage")
 _document = JobDocument()
-_UPDATE_TRIES = 5
+_UPDATE_TRIES: Final = 5
+_MERGE_PATCH: Final = {
+    "required": True,
+    "content": {
+        kind: {"schema": {"type": "object"}, "example": {"timeout": "30s", "tags": {"team": None}}}
+        for kind in JSON_TYPES
+    },
+}
 
 
 class JobQuery(Page):
@@ -135,13 +143,14 @@ class OneJob(MethodView):
         return _edit(str(job_id), lambda _: spec_of(document, services().settings.defaults))
 
     @needs("write")
-    @blueprint.arguments(JobDocument(partial=True), content_type="application/merge-patch+json", as_kwargs=False)
     @blueprint.response(200, JobAnswer)
-    @blueprint.doc(parameters=[IF_MATCH])
+    @blueprint.doc(parameters=[IF_MATCH], requestBody=_MERGE_PATCH)
     @problems(blueprint, 404, 409, 412, 413, 415)
-    def patch(self, _partial: dict[str, Any], job_id: Any) -> Response:
-        """Change some fields of a job (JSON merge patch, RFC 7396)."""
-        patch = request.get_json(force=True)
+    def patch(self, job_id: Any) -> Response:
+        """Change some fields of a job; null takes a field back to its default (JSON merge patch, RFC 7396)."""
+        patch = read_json(request)
+        if not isinstance(patch, dict):
+            raise _invalid("", "is no object", "an object with the fields to change")
         return _edit(str(job_id), lambda job: _patched(job, patch))
 
     @needs("write")

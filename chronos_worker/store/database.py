@@ -54,11 +54,17 @@ class Database:
         return int(rows["applied_index"]), int(rows["applied_term"])
 
     def make_durable(self) -> int:
-        """Sync everything applied so far to disk; returns the applied index that now survives power loss."""
+        """Sync everything applied so far to disk; returns the applied index that now survives power loss.
+
+        A checkpoint syncs the write-ahead log before it copies from it (SQLite, "Write-Ahead Logging", §3.2).
+        """
         index, _ = self.applied()
-        with self._writer.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        return index
+        pooled = self._writer.raw_connection()
+        try:
+            busy, _, _ = pooled.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        finally:
+            pooled.close()
+        return 0 if busy else index
 
     def size(self) -> int:
         """Bytes of the database file and its write-ahead log."""

@@ -1,0 +1,44 @@
+# make help lists what there is. The environment lives in .venv; nothing else is installed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run cluster demo test lint clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "make: this needs Python 3.11 or newer with venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing pinned requirements ..."
+	@$(PIP) install -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "installing pinned development requirements ..."
+	@$(PIP) install -r requirements-dev.lock
+	@touch $@
+
+run: $(VENV)/.run ## a complete node on this machine, data in ./chronos-data
+	@$(BIN)/chronos
+
+lint: $(VENV)/.dev ## style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## every check and every test
+	$(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 --durations=5
+	$(BIN)/coverage report --skip-covered --sort=cover | tail -30
+
+clean: ## remove the environment and caches, keep data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .coverage* build *.egg-info
