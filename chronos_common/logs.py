@@ -37,6 +37,7 @@ def configure_logging(level: str, style: str, stream: TextIO | None = None) -> N
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its news is ours to tell
     set_level(level)
     structlog.configure(
         processors=[

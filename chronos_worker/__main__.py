@@ -54,7 +54,7 @@ def run(path: Path | None) -> int:
     except FatalLogError as error:
         return _refuse(str(error), FAILED)
     except OSError as error:
-        return _refuse(f"cannot listen: {error}", PORT_TAKEN)
+        return _refuse(str(error), PORT_TAKEN)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     log.info("worker_started", node_id=config.cluster.node_id, control_port=worker.control.port)

@@ -79,7 +79,10 @@ class ControlServer:
             accepted_queue_timeout=_TIMEOUT_S,
         )
         self._server.max_request_body_size = MAX_BODY_BYTES
-        self._server.prepare()
+        try:
+            self._server.prepare()
+        except OSError as error:
+            raise OSError(f"the control address {host}:{port} cannot be used: {error}") from error
         self._thread = threading.Thread(target=self._server.serve, name="control", daemon=True)
 
     @property
