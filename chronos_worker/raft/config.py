@@ -128,8 +128,7 @@ class LogConfig:
         timing, limits = self.timing, self.limits
         if not timing.heartbeat_s * 3 < timing.quorum_loss_s < timing.election_min_s < timing.election_max_s:
             raise BadLogConfig(
-                "timing must satisfy 3 * heartbeat_s < quorum_loss_s < election_min_s < election_max_s, "
-                f"got {timing}"
+                f"timing must satisfy 3 * heartbeat_s < quorum_loss_s < election_min_s < election_max_s, got {timing}"
             )
         if limits.frame_bytes < limits.batch_bytes + 2 * MAX_ENTRY_BYTES:
             raise BadLogConfig(

@@ -80,9 +80,7 @@ class LibraryJournal(LibraryJournalBase):  # type: ignore[misc]
             return
         if known is not None:
             if idx <= self._commit_index():
-                raise LogDiverged(
-                    f"the leader of term {term} contradicts entry {idx} (term {known}), committed here"
-                )
+                raise LogDiverged(f"the leader of term {term} contradicts entry {idx} (term {known}), committed here")
             self._journal.cut_from(idx)
         self._journal.append(command, idx, term)
 
@@ -193,6 +191,21 @@ class Engine(SyncObj):  # type: ignore[misc]
         """Let the next tick stand for election."""
         self._SyncObj__raftElectionDeadline = float("-inf")
 
+    def postpone_election(self, share: float) -> None:
+        """Restart the election timer with a `share` of its usual length."""
+        timeout_s = self._SyncObj__generateRaftTimeout() * share
+        self._SyncObj__raftElectionDeadline = syncobj.monotonicTime() + timeout_s
+
+    def transfer_pending(self) -> bool:
+        """Tell whether the leader asked this node to take over."""
+        return bool(self._SyncObj__transferInProgress)
+
+    def adopt_term(self, term: int) -> None:
+        """Follow nobody in a newer term (Raft §5.1, rules for all servers)."""
+        self._SyncObj__setCurrentTerm(term, None)
+        self._SyncObj__setState(_FOLLOWER)
+        self._SyncObj__raftLeader = None
+
     # -- seams --------------------------------------------------------------------------------------------
 
     def _on_state_changed(self, _old: int, new: int) -> None:
@@ -208,9 +221,7 @@ class Engine(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802 - the library's name
         """Replace the library's sender; only its heartbeat timer remains."""
-        self._SyncObj__newAppendEntriesTime = (
-            syncobj.monotonicTime() + self._SyncObj__conf.appendEntriesPeriod
-        )
+        self._SyncObj__newAppendEntriesTime = syncobj.monotonicTime() + self._SyncObj__conf.appendEntriesPeriod
         if self._driver is not None:
             self._driver.replicate(heartbeat=True)
 
@@ -228,6 +239,4 @@ def _is_real(record: logging.LogRecord) -> bool:
     return "truncating already-applied" not in str(record.msg)
 
 
-logging.getLogger(syncobj.__name__).addFilter(
-    _is_real
-)  # it warns of a truncation that LibraryJournal prevents
+logging.getLogger(syncobj.__name__).addFilter(_is_real)  # it warns of a truncation that LibraryJournal prevents

@@ -6,15 +6,19 @@ from random import SystemRandom
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from pysyncobj.transport import Transport
-
+from chronos_worker.raft.election import Elections
 from chronos_worker.raft.engine import Engine, engage
 from chronos_worker.raft.errors import LogClosed, NoLeader, QueueFull
 from chronos_worker.raft.files import OsFiles
+from chronos_worker.raft.guard import Guard
+from chronos_worker.raft.handover import Handover
 from chronos_worker.raft.interface import Committed, LogStatus
 from chronos_worker.raft.lone import LoneNetwork
+from chronos_worker.raft.messages import Forward
 from chronos_worker.raft.proposals import Proposals
+from chronos_worker.raft.replication import Replicator
 from chronos_worker.raft.storage import Storage
+from chronos_worker.raft.tcp import TcpNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from chronos_worker.raft.config import LogConfig
     from chronos_worker.raft.files import Files
     from chronos_worker.raft.interface import ReplicatedLog, StateMachineSnapshots
+    from chronos_worker.raft.messages import SnapshotChunk, SnapshotOffer, SnapshotWanted
+    from chronos_worker.raft.network import Network
 
 
 def open_log(
@@ -32,6 +38,7 @@ def open_log(
     clock: Callable[[], float] = monotonic,
     random: Random | None = None,
     files: Files | None = None,
+    network: Network | None = None,
 ) -> ReplicatedLog:
     """Open the log of one member.
 
@@ -39,46 +46,76 @@ def open_log(
         config: who this node is, where its files are, who its peers are.
         snapshots: the state machine; `applied()` decides where `poll` goes on.
         clock: monotonic seconds.
-        random: chance for election timeouts.
+        random: chance for election timeouts and redials.
         files: the file system.
+        network: links to the peers, instead of TCP as configured.
 
     Raises:
-        BadLogConfig: the configuration is contradictory or unsafe.
+        BadLogConfig: the configuration is contradictory or unsafe, or the address cannot be bound.
         FatalLogError: the data directory is busy, damaged, or somebody else's.
     """
     config.check()
+    random = random or SystemRandom()
     storage = Storage(files or OsFiles(), config, snapshots.applied()[0])
-    return PySyncObjLog(config, storage, clock, random or SystemRandom())
+    try:
+        if network is None and config.peers:
+            network = TcpNetwork(config, storage.vote.cluster_id, clock, random)
+        return PySyncObjLog(config, storage, network or LoneNetwork(), clock, random)
+    except BaseException:
+        storage.close()
+        raise
 
 
 class PySyncObjLog:
     """`ReplicatedLog` on PySyncObj. One thread owns it."""
 
     def __init__(
-        self, config: LogConfig, storage: Storage, clock: Callable[[], float], random: Random
+        self,
+        config: LogConfig,
+        storage: Storage,
+        network: Network,
+        clock: Callable[[], float],
+        random: Random,
     ) -> None:
+        engage(clock, random)
+        peers, timing = sorted(config.peers), config.timing
         self._config = config
         self._storage = storage
         self._journal = storage.journal
+        self._network = network
         self._clock = clock
         self._random = random
         self._closed: str | None = None
         self._proposals = Proposals(config.limits)
-        self._network = LoneNetwork()
-        engage(clock, random)
-        self._engine = Engine(config.node_id, list(config.peers), config.timing, Transport(None, None, None))
-        self._engine.adopt(self, storage.journal, storage.vote, storage.applied)
+        self._caught_up_at: int | None = None
         self._returned = storage.applied
-        self._engine.hasten_election()
+        self._is_caught_up = False
+        self._guard = Guard(peers, network)
+        self._engine = Engine(config.node_id, peers, timing, self._guard)
+        self._engine.adopt(self, storage.journal, storage.vote, storage.applied)
+        self._replicator = Replicator(peers, self._engine, self._journal, network, config.limits)
+        self._elections = Elections(
+            peers, self._engine, self._journal, storage.vote, network, clock, timing.election_min_s
+        )
+        self._handover = Handover(self._engine, self._journal, network, clock, timing.election_min_s)
+        self._guard.adopt(self._engine, self._journal, self._elections, self._replicator, self)
+        network.attach(self._guard)
+        if not peers:
+            self._engine.hasten_election()
+
+    # -- `ReplicatedLog` ----------------------------------------------------------------------------------
 
     def propose(self, data: bytes) -> None:
         """See `ReplicatedLog.propose`."""
         self._check_open()
-        if self._engine.leader_id() is None:
+        leader = self._engine.leader_id()
+        if leader is None:
             raise NoLeader("no leader is known; propose again later")
-        uncommitted = self._journal.bytes_after(self._engine.commit_index())
-        if uncommitted > self._config.limits.uncommitted_bytes:
-            raise QueueFull(f"{uncommitted} bytes are appended and not committed yet")
+        if leader != self._config.node_id and not self._network.is_connected(leader):
+            raise NoLeader(f"the leader {leader!r} is not reachable; propose again later")
+        if self._handover.is_under_way:
+            raise NoLeader("leadership is being handed over; propose again later")
+        self._check_room()
         self._proposals.put(data)
 
     def poll(self, timeout_s: float) -> list[Committed]:
@@ -100,9 +137,10 @@ class PySyncObjLog:
     def status(self) -> LogStatus:
         """See `ReplicatedLog.status`."""
         self._check_open()
+        role, heard, now = self._engine.role(), self._network.last_heard(), self._clock()
         return LogStatus(
             node_id=self._config.node_id,
-            role=self._engine.role(),
+            role=role,
             leader_id=self._engine.leader_id(),
             term=self._engine.term(),
             commit_index=self._engine.commit_index(),
@@ -110,9 +148,12 @@ class PySyncObjLog:
             first_index=self._journal.base_index + 1,
             last_index=self._journal.last_index,
             journal_bytes=self._journal.size_bytes,
-            is_caught_up=self._engine.leader_id() is not None
-            and self._returned == self._engine.commit_index(),
+            is_caught_up=self._is_caught_up,
             members=self._config.members,
+            peers_contact={peer: now - heard[peer] if peer in heard else float("inf") for peer in self._config.peers},
+            match_index=self._engine.match_index() if role == "leader" else {},
+            rejected=self._network.rejected(),
+            problems=self._network.problems(),
         )
 
     def compact(self, durable_index: int) -> None:
@@ -121,7 +162,9 @@ class PySyncObjLog:
         self._storage.compact(min(durable_index, self._returned))
 
     def transfer_leadership(self, to: str | None) -> None:
-        """See `ReplicatedLog.transfer_leadership`. A cluster of one has nobody to hand over to."""
+        """See `ReplicatedLog.transfer_leadership`."""
+        self._check_open()
+        self._handover.begin(to)
 
     def close(self) -> None:
         """See `ReplicatedLog.close`."""
@@ -141,10 +184,13 @@ class PySyncObjLog:
         """The order is the safety: receive, sync, acknowledge, count and send, sync, count again."""
         self._network.poll(wait_s)
         self._journal.sync()
+        self._guard.release()
+        self._elections.before_tick()
         self._engine.tick()
+        self._handover.advance()
+        self._network.flush()
         if self._journal.dirty:
-            self._network.flush()
-            self._journal.sync()
+            self._journal.sync()  # the followers sync at the same time
             if not self._config.peers:
                 self._engine.tick()
 
@@ -153,21 +199,75 @@ class PySyncObjLog:
         upto = min(self._engine.applied_index(), self._journal.synced_index)
         entries = self._journal.between(self._returned, upto)
         self._returned = max(self._returned, upto)
+        if not self._is_caught_up and self._caught_up_at is not None and upto >= self._caught_up_at:
+            self._storage.join()
+            self._is_caught_up = True
         return [Committed(entry.idx, entry.term, entry.command[1:]) for entry in entries]
 
     # -- what the library leaves to us (`Driver`) ---------------------------------------------------------
 
     def became_leader(self) -> None:
-        """Nobody has to be told."""
+        """Send to everybody anew; be caught up when the first entry of the term is committed."""
+        self._replicator.lead()
+        if self._caught_up_at is None:
+            self._caught_up_at = self._journal.last_index + 1
 
     def append_proposals(self) -> None:
-        """Append what waits."""
-        for data in self._proposals.take():
-            self._engine.append(data)
+        """Append what waits, or forward it to the leader; nothing is kept for a later one."""
+        entries = self._proposals.take()
+        if not entries:
+            return
+        leader = self._engine.leader_id()
+        if self._engine.role() == "leader":
+            for data in entries:
+                self._engine.append(data)
+        elif leader is not None:
+            for batch in _batches(entries, self._config.limits.batch_bytes):
+                self._network.send(leader, Forward(batch))
 
     def replicate(self, *, heartbeat: bool) -> None:
-        """There is nobody to send to."""
+        """Send to the followers."""
+        self._replicator.replicate(heartbeat=heartbeat)
+
+    # -- what is not the library's business (`Aside`) -----------------------------------------------------
+
+    def forwarded(self, entries: list[bytes]) -> None:
+        """Queue what followers propose; what does not fit is theirs to propose again."""
+        if self._engine.role() != "leader" or self._handover.is_under_way:
+            return
+        try:
+            self._check_room()
+            for data in entries:
+                self._proposals.put(data)
+        except QueueFull:
+            return
+
+    def leader_contact(self, commit_index: int) -> None:
+        """Note what has to be returned before this node is up to date."""
+        if self._caught_up_at is None:
+            self._caught_up_at = commit_index
+
+    def snapshot_message(self, peer: str, message: SnapshotOffer | SnapshotWanted | SnapshotChunk) -> None:
+        """To come."""
+
+    def _check_room(self) -> None:
+        uncommitted = self._journal.bytes_after(self._engine.commit_index())
+        if uncommitted > self._config.limits.uncommitted_bytes:
+            raise QueueFull(f"{uncommitted} bytes are appended and not committed yet")
 
     def _check_open(self) -> None:
         if self._closed is not None:
             raise LogClosed(self._closed)
+
+
+def _batches(entries: list[bytes], limit: int) -> list[list[bytes]]:
+    """Split into batches of at most `limit` bytes, or one entry."""
+    batches: list[list[bytes]] = []
+    size = limit
+    for data in entries:
+        if size + len(data) > limit:
+            batches.append([])
+            size = 0
+        batches[-1].append(data)
+        size += len(data)
+    return batches

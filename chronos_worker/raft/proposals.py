@@ -32,9 +32,7 @@ class Proposals:
         if not 0 < len(data) <= MAX_ENTRY_BYTES:
             raise EntryTooLarge(f"an entry of {len(data)} bytes; 1 to {MAX_ENTRY_BYTES} are accepted")
         if len(self._waiting) >= self._limits.queue_entries:
-            raise QueueFull(
-                f"{len(self._waiting)} entries wait already, the bound is {self._limits.queue_entries}"
-            )
+            raise QueueFull(f"{len(self._waiting)} entries wait already, the bound is {self._limits.queue_entries}")
         if self._bytes + len(data) > self._limits.queue_bytes:
             raise QueueFull(f"{self._bytes} bytes wait already, the bound is {self._limits.queue_bytes}")
         self._waiting.append(data)

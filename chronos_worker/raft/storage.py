@@ -48,6 +48,13 @@ class Storage:
         if base > journal.base_index and journal.bytes_after(journal.base_index) >= 2 * kept:
             journal.compact(base)
 
+    def join(self) -> None:
+        """Remember that this node has been up to date once."""
+        try:
+            self.vote.join()
+        except OSError as error:
+            raise DiskFailed(f"{self.directory / 'vote'}: {error}") from error
+
     def close(self) -> None:
         """Sync and close."""
         try:

@@ -28,6 +28,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     cluster_id: str
     term: int
     voted_for: str | None
+    joined: bool
 
 
 class VoteFile:
@@ -37,7 +38,7 @@ class VoteFile:
         self._files = files
         self._path = directory / "vote"
         self.is_new = not files.exists(self._path)
-        record = _Record(format=FORMAT, node_id=node_id, cluster_id=cluster_id, term=0, voted_for=None)
+        record = _Record(format=FORMAT, node_id=node_id, cluster_id=cluster_id, term=0, voted_for=None, joined=False)
         if not self.is_new:
             record = self._adopt(self._load(), node_id, cluster_id)
         self._record = record
@@ -53,6 +54,11 @@ class VoteFile:
         return self._record.voted_for
 
     @property
+    def joined(self) -> bool:
+        """Whether this node has once been up to date since its files were made."""
+        return self._record.joined
+
+    @property
     def cluster_id(self) -> str:
         """The cluster these files belong to; empty until known."""
         return self._record.cluster_id
@@ -61,6 +67,11 @@ class VoteFile:
         """Make term and vote durable; nothing is written when they are unchanged."""
         if self.is_new or (term, voted_for) != (self._record.term, self._record.voted_for):
             self._write(msgspec.structs.replace(self._record, term=term, voted_for=voted_for))
+
+    def join(self) -> None:
+        """Remember that this node has been up to date: from now on its votes count."""
+        if not self._record.joined:
+            self._write(msgspec.structs.replace(self._record, joined=True))
 
     def _write(self, record: _Record) -> None:
         body = msgspec.msgpack.encode(record)
@@ -84,17 +95,12 @@ class VoteFile:
 
     def _adopt(self, record: _Record, node_id: str, cluster_id: str) -> _Record:
         if record.format > FORMAT:
-            raise WrongDataDirectory(
-                f"{self._path} has format {record.format}; this version reads up to {FORMAT}"
-            )
+            raise WrongDataDirectory(f"{self._path} has format {record.format}; this version reads up to {FORMAT}")
         if record.node_id != node_id:
-            raise WrongDataDirectory(
-                f"{self._path} belongs to node {record.node_id!r}, this is node {node_id!r}"
-            )
+            raise WrongDataDirectory(f"{self._path} belongs to node {record.node_id!r}, this is node {node_id!r}")
         if cluster_id and record.cluster_id and record.cluster_id != cluster_id:
             raise WrongDataDirectory(
-                f"{self._path} belongs to cluster {record.cluster_id!r}, "
-                f"this node is configured for {cluster_id!r}"
+                f"{self._path} belongs to cluster {record.cluster_id!r}, this node is configured for {cluster_id!r}"
             )
         if cluster_id and not record.cluster_id:
             self._record = record

@@ -1,0 +1,112 @@
+"""The first words on an authenticated link: who is there, and do we belong together?"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+
+from chronos_worker.raft.messages import MalformedMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WIRE_VERSION: Final = 1
+MAX_GREETING_BYTES: Final = 2048
+
+_Text = Annotated[str, msgspec.Meta(max_length=512)]
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """`instance` is drawn at every start of a node: two nodes with one id differ in it."""
+
+    version: int
+    node_id: _Text
+    cluster_id: _Text
+    members: _Text
+    instance: _Text
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Why the sender closes the link instead of answering with its own hello."""
+
+    reason: _Text
+    text: _Text
+
+
+_DECODER: Final[msgspec.msgpack.Decoder[Hello | Refusal]] = msgspec.msgpack.Decoder(Hello | Refusal)
+
+
+class Refused(Exception):
+    """The other side is authentic but does not belong here. `reason` is a stable word for counters."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+def decode_greeting(data: bytes) -> Hello | Refusal:
+    """Return the greeting.
+
+    Raises:
+        MalformedMessage: the bytes are no greeting.
+    """
+    try:
+        return _DECODER.decode(data)
+    except msgspec.MsgspecError as error:
+        raise MalformedMessage(str(error)) from error
+
+
+def digest_of(members: Iterable[str]) -> str:
+    """Return a digest of a member list: equal lists, equal digests."""
+    return hashlib.sha256(msgspec.msgpack.encode(sorted(members))).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Doorkeeper:
+    """Judges greetings for one node."""
+
+    node_id: str
+    peers: frozenset[str]
+    cluster_id: str
+    instance: str
+
+    def hello(self) -> Hello:
+        """Return our own greeting."""
+        members = digest_of({self.node_id, *self.peers})
+        return Hello(WIRE_VERSION, self.node_id, self.cluster_id, members, self.instance)
+
+    def judge(self, greeting: Hello | Refusal, dialled: str | None, certified: frozenset[str] | None) -> str:
+        """Return the id of the member that greets.
+
+        Args:
+            greeting: what it said.
+            dialled: whom we called, None when it called us.
+            certified: the node ids its certificate names, None without TLS.
+
+        Raises:
+            Refused: it does not belong to this cluster, or is not who it should be.
+        """
+        if isinstance(greeting, Refusal):
+            raise Refused("refused_by_peer", f"{dialled or 'a peer'} refuses us: {greeting.text}")
+        ours, name = self.hello(), greeting.node_id
+        if greeting.version != ours.version:
+            raise Refused("other_version", f"{name!r} speaks version {greeting.version}, we {ours.version}")
+        if certified is not None and name not in certified:
+            raise Refused("certificate", f"{name!r} shows a certificate for {sorted(certified)}")
+        if greeting.cluster_id and ours.cluster_id and greeting.cluster_id != ours.cluster_id:
+            raise Refused(
+                "other_cluster", f"{name!r} is of cluster {greeting.cluster_id!r}, we of {ours.cluster_id!r}"
+            )
+        if name == self.node_id:
+            raise Refused("same_node_id", f"another node is configured with our node id {name!r}")
+        if name not in self.peers:
+            raise Refused("unknown_node", f"{name!r} is not among our members {sorted(self.peers)}")
+        if greeting.members != ours.members:
+            raise Refused("members_differ", f"{name!r} has another list of members than {self.node_id!r}")
+        if dialled is not None and name != dialled:
+            raise Refused("wrong_node", f"{name!r} answers at the address of {dialled!r}")
+        return name

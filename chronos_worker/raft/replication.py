@@ -1,0 +1,165 @@
+"""The sending side of replication: what each follower gets next.
+
+It replaces the library's sender, which forgets what it sent, moves backwards on every success and spins while
+a snapshot is wanted. A follower is in one of three modes, as in etcd:
+
+    probe     one message at a time until an answer shows where its log equals ours
+    stream    messages in advance, bounded by the bytes that no answer has covered yet
+    snapshot  it needs entries we no longer keep; only heartbeats until the snapshot is installed
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from chronos_worker.raft.messages import AppendEntries
+
+if TYPE_CHECKING:
+    from chronos_worker.raft.config import Limits
+    from chronos_worker.raft.engine import Engine
+    from chronos_worker.raft.journal import Journal
+    from chronos_worker.raft.network import Network
+
+_MAX_ENTRIES: Final = 1024
+_MAX_MESSAGES: Final = 256
+
+
+@dataclass(slots=True)
+class Progress:
+    """What we believe of one follower."""
+
+    next_index: int
+    mode: Literal["probe", "stream", "snapshot"] = "probe"
+    is_waiting: bool = False
+    told_commit: int = 0
+    in_flight: deque[tuple[int, int]] = field(default_factory=deque)
+    in_flight_bytes: int = 0
+
+    def probe(self, next_index: int) -> None:
+        """Find out again where the logs meet, from `next_index` downwards."""
+        self.mode, self.next_index, self.is_waiting = "probe", next_index, False
+        self.in_flight.clear()
+        self.in_flight_bytes = 0
+
+    def sent(self, last_index: int, size: int) -> None:
+        """Note entries on their way."""
+        self.in_flight.append((last_index, size))
+        self.in_flight_bytes += size
+
+    def arrived(self, index: int) -> None:
+        """Forget what an answer covers."""
+        while self.in_flight and self.in_flight[0][0] <= index:
+            self.in_flight_bytes -= self.in_flight.popleft()[1]
+
+
+class Replicator:
+    """Sends `AppendEntries` while this node leads."""
+
+    def __init__(self, peers: list[str], engine: Engine, journal: Journal, network: Network, limits: Limits) -> None:
+        self._peers = sorted(peers)
+        self._engine = engine
+        self._journal = journal
+        self._network = network
+        self._limits = limits
+        self._progress: dict[str, Progress] = {}
+
+    def lead(self) -> None:
+        """Begin a term of leadership knowing nothing of anybody (Raft §5.3)."""
+        following = self._journal.last_index + 1
+        self._progress = {peer: Progress(following) for peer in self._peers}
+
+    def behind(self) -> list[str]:
+        """Return the connected followers that need a snapshot."""
+        return [
+            peer
+            for peer, progress in self._progress.items()
+            if progress.mode == "snapshot" and self._network.is_connected(peer)
+        ]
+
+    def replicate(self, *, heartbeat: bool) -> None:
+        """Send to everybody what they lack and may be sent; with `heartbeat` at least an empty message."""
+        for peer, progress in self._progress.items():
+            if self._network.is_connected(peer):
+                self._serve(peer, progress, heartbeat=heartbeat)
+
+    def appended(self, peer: str, index: int) -> None:
+        """A follower holds everything up to `index`, durably."""
+        progress = self._progress[peer]
+        progress.arrived(index)
+        if progress.mode == "snapshot" and index < self._journal.base_index:
+            return
+        if progress.mode != "stream":
+            progress.probe(index + 1)
+            progress.mode = "stream"
+        progress.next_index = max(progress.next_index, index + 1)
+
+    def refused(self, peer: str, prev_index: int, next_index: int) -> None:
+        """A follower lacks `prev_index` or has another entry there; it asks for `next_index`.
+
+        Its wish is the end of what it has verified, so one step suffices. Older refusals are ignored.
+        """
+        progress = self._progress[peer]
+        if progress.mode == "snapshot":
+            if next_index > self._journal.base_index:
+                progress.probe(next_index)
+        elif progress.mode == "stream" or prev_index == progress.next_index - 1:
+            progress.probe(min(next_index, self._journal.last_index + 1))
+
+    def disconnected(self, peer: str) -> None:
+        """What was on its way may be lost."""
+        progress = self._progress.get(peer)
+        if progress is not None and progress.mode != "snapshot":
+            progress.probe(self._engine.match_index().get(peer, 0) + 1)
+
+    def _serve(self, peer: str, progress: Progress, *, heartbeat: bool) -> None:
+        if progress.mode != "snapshot" and progress.next_index <= self._journal.base_index:
+            progress.mode = "snapshot"
+        if progress.mode == "snapshot":
+            if heartbeat:
+                self._send(peer, progress, self._journal.last_index, [])
+            return
+        told = False
+        while self._may_send(progress):
+            entries = self._batch(progress.next_index)
+            self._send(peer, progress, progress.next_index - 1, entries)
+            told = True
+            if progress.mode == "probe":
+                progress.is_waiting = True
+            else:
+                progress.next_index += len(entries)
+        news = progress.mode == "stream" and progress.told_commit < self._engine.commit_index()
+        if not told and (heartbeat or news):
+            self._send(peer, progress, progress.next_index - 1, [])
+
+    def _may_send(self, progress: Progress) -> bool:
+        if progress.mode == "probe":
+            return not progress.is_waiting
+        return (
+            progress.next_index <= self._journal.last_index
+            and progress.in_flight_bytes < self._limits.window_bytes
+            and len(progress.in_flight) < _MAX_MESSAGES
+        )
+
+    def _batch(self, first: int) -> list[tuple[int, bytes]]:
+        """Return (term, command) of entries from `first` on, at least one if there is any."""
+        entries = self._journal.entries
+        position = first - self._journal.base_index
+        size = 0
+        batch: list[tuple[int, bytes]] = []
+        for entry in entries[position : position + _MAX_ENTRIES]:
+            size += len(entry.command)
+            if batch and size > self._limits.batch_bytes:
+                break
+            batch.append((entry.term, entry.command))
+        return batch
+
+    def _send(self, peer: str, progress: Progress, prev_index: int, entries: list[tuple[int, bytes]]) -> None:
+        commit = self._engine.commit_index()
+        term_before = self._journal.term_at(prev_index)
+        assert term_before is not None  # noqa: S101 - callers stay at or above the base
+        self._network.send(peer, AppendEntries(self._engine.term(), commit, prev_index, term_before, entries))
+        progress.told_commit = commit
+        if entries:
+            progress.sent(prev_index + len(entries), sum(len(command) for _, command in entries))
