@@ -57,7 +57,9 @@ class Guard:
     def _scope(self) -> str | None:
         view = current_app.view_functions.get(request.endpoint or "")
         view_class = getattr(view, "view_class", None)
-        method = getattr(view_class, request.method.lower(), None) if view_class else view
+        # A view class answers HEAD with its `get`, so HEAD needs what GET needs.
+        verb = "get" if request.method == "HEAD" else request.method.lower()
+        method = getattr(view_class, verb, None) if view_class else view
         scope: str | None = getattr(method, _SCOPE, None)
         return scope
 
