@@ -184,8 +184,10 @@ class Engine(SyncObj):  # type: ignore[misc]
         self._journal.append(REGULAR + data, self._journal.last_index + 1, self.term())
 
     def election_due(self) -> bool:
-        """Tell whether the election timer has run out."""
-        return bool(self._SyncObj__raftElectionDeadline < syncobj.monotonicTime())
+        """Tell whether the election timer has run out. A leader's stands still and means nothing."""
+        return self._SyncObj__raftState != _LEADER and bool(
+            self._SyncObj__raftElectionDeadline < syncobj.monotonicTime()
+        )
 
     def hasten_election(self) -> None:
         """Let the next tick stand for election."""
