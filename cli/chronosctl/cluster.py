@@ -1,0 +1,67 @@
+"""`chronosctl cluster`: how the workers are, and what an operator may ask of them."""
+
+from __future__ import annotations
+
+import click
+
+from cli.chronosctl.session import Session, output_option, pass_session
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.group()
+def cluster() -> None:
+    """The workers."""
+
+
+@cluster.command("status")
+@output_option
+@pass_session
+def cluster_status(session: Session) -> None:
+    """Show every worker's role, progress and problems."""
+    found = session.api.get("/cluster/status")
+    printer = session.printer
+    if printer.format != "table":
+        printer.data(found)
+        return
+    quorum = "has a quorum" if found["has_quorum"] else "has NO quorum: nothing can be changed"
+    leader, term = found["leader"] or "-", found["term"] or "-"
+    click.echo(f"cluster {found['cluster_id'] or '-'}: leader {leader}, term {term}, {quorum}")
+    columns = [
+        ("NODE", "node_id"), ("ROLE", "role"), ("READY", "ready"), ("APPLIED", "applied_index"), ("AGE MS", "age_ms"),
+        ("IN FLIGHT", "in_flight"), ("SEATS", "seats"), ("VERSION", "version"),
+        ("URL", "url"), ("PROBLEMS", "problems"),
+    ]  # fmt: skip
+    printer.rows(found["workers"], columns, empty="no worker is known")
+    click.echo()
+    columns = [("KNOWN NODE", "node_id"), ("STATE", "state"), ("SEATS", "seats"), ("LIFE", "incarnation")]
+    printer.rows(found["nodes"], columns, empty="no node has registered")
+
+
+@cluster.command("transfer-leadership")
+@click.option("--to", "node", metavar="NODE", help="Who is to lead; else the most advanced other member.")
+@output_option
+@pass_session
+def transfer_leadership(session: Session, node: str | None) -> None:
+    """Ask the leader to hand over."""
+    found = session.api.post("/cluster/transfer-leadership", {"to": node} if node else {})
+    session.printer.done(found["message"], found)
+
+
+@cluster.command("snapshot")
+@output_option
+@pass_session
+def snapshot(session: Session) -> None:
+    """Have a worker make its state durable and cut its log."""
+    found = session.api.post("/cluster/snapshot")
+    session.printer.done(found["message"], found)
+
+
+@cluster.command("log-level")
+@click.argument("level", type=click.Choice(LEVELS))
+@output_option
+@pass_session
+def log_level(session: Session, level: str) -> None:
+    """Change a worker's log level until it restarts."""
+    found = session.api.call("PUT", "/cluster/log-level", body={"level": level}).data
+    session.printer.done(found["message"], found)

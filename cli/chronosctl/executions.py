@@ -1,0 +1,154 @@
+"""`chronosctl execution`: what ran, and what did not."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from itertools import islice
+from typing import Any, Final
+
+import click
+
+from cli.chronosctl.client import Api
+from cli.chronosctl.failures import UNAVAILABLE, UNSUCCESSFUL, CliError
+from cli.chronosctl.lookup import execution_id, job_path
+from cli.chronosctl.output import Column
+from cli.chronosctl.session import Session, output_option, pass_session
+
+STATUSES: Final = ("pending", "running", "succeeded", "failed", "skipped", "cancelled")
+FINAL: Final = frozenset(("succeeded", "failed", "skipped", "cancelled"))
+COLUMNS: Final[tuple[Column, ...]] = (
+    ("FIRE TIME", "fire_time"), ("STATUS", "status"), ("TRIGGER", "trigger"), ("ATTEMPTS", "attempt_count"),
+    ("ID", "id"), ("JOB", "job_name"), ("REASON", "reason"),
+)  # fmt: skip
+_WIDTHS: Final = (24, 9, 8, 8, 36, 24)
+_REMEMBERED: Final = 20_000
+_LOOK_BACK: Final = 1_000
+"""How many of the newest executions a watch looks at in each turn."""
+
+
+@click.group()
+def execution() -> None:
+    """What ran, and what did not."""
+
+
+@execution.command("list")
+@click.argument("job", required=False)
+@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Only these. May be repeated.")
+@click.option("--since", metavar="INSTANT", help="Fire time not before this, such as 2030-01-01T09:00:00Z.")
+@click.option("--until", metavar="INSTANT", help="Fire time before this.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option("--watch", is_flag=True, help="Go on, and print each execution as it changes, until Ctrl-C.")
+@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, show_default=True, help="In seconds.")
+@click.option("-n", "--namespace", help="The namespace to look in.")
+@output_option
+@pass_session
+def list_executions(
+    session: Session,
+    *,
+    job: str | None,
+    statuses: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    limit: int,
+    watch: bool,
+    interval: float,
+    namespace: str | None,
+) -> None:
+    """List executions, of one job or of all, the newest fire time first."""
+    path = "/executions" if job is None else job_path(session.api, job, namespace, "/executions")
+    query: dict[str, Any] = {"status": list(statuses) or None, "since": since, "until": until}
+    if job is None:
+        query["namespace"] = namespace
+    if watch:
+        _watch(session, path, query, limit, interval)
+        return
+    session.printer.rows(session.api.pages(path, limit, **query), COLUMNS, empty="no executions")
+
+
+@execution.command("get")
+@click.argument("execution")
+@output_option
+@pass_session
+def get_execution(session: Session, execution: str) -> None:
+    """Show an execution with all its attempts."""
+    session.printer.record(session.api.get(f"/executions/{execution_id(execution)}"))
+
+
+@execution.command("cancel")
+@click.argument("executions", nargs=-1, required=True)
+@output_option
+@pass_session
+def cancel_executions(session: Session, executions: tuple[str, ...]) -> None:
+    """Cancel pending or running executions; a running request is aborted."""
+    for given in executions:
+        found = session.api.post(f"/executions/{execution_id(given)}/cancel")
+        session.printer.done(f"{found['id']} of {found['job_name']} is {found['status']}", found)
+
+
+@execution.command("replay")
+@click.argument("execution")
+@click.option("--wait", is_flag=True, help="Wait for the end, at most 10 minutes; exit status 7 if it is no success.")
+@output_option
+@pass_session
+def replay_execution(session: Session, execution: str, wait: bool) -> None:
+    """Run an execution again, with the job version and payload it had."""
+    found = session.api.post(f"/executions/{execution_id(execution)}/replay")
+    if wait:
+        wait_for(session, found["id"], 600.0)
+    else:
+        session.printer.done(f"replays as execution {found['id']} of {found['job_name']}", found)
+
+
+def wait_for(session: Session, given: str, timeout_s: float) -> None:
+    """Wait for the end of an execution and show it.
+
+    Raises:
+        CliError: status 7, it ended without success; status 6, it did not end in time.
+    """
+    give_up_at = session.clock() + timeout_s
+    pause_s = 0.1
+    while (found := session.api.get(f"/executions/{given}"))["status"] not in FINAL:
+        if session.clock() + pause_s > give_up_at:
+            raise CliError(f"execution {given} is still {found['status']} after {timeout_s:g} s", UNAVAILABLE)
+        session.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 2.0)
+    session.printer.record(found)
+    if found["status"] != "succeeded":
+        reason = f": {found['reason']}" if found.get("reason") else ""
+        raise CliError(f"execution {given} of {found['job_name']} {found['status']}{reason}", UNSUCCESSFUL)
+
+
+def _watch(session: Session, path: str, query: dict[str, Any], limit: int, interval_s: float) -> None:
+    if session.printer.format == "table":
+        session.printer.line({name: head for head, name in COLUMNS}, COLUMNS, _WIDTHS)
+    news = News(session.api, path, query)
+    for item in news.look()[-limit:]:
+        session.printer.line(item, COLUMNS, _WIDTHS)
+    while True:
+        session.sleep(interval_s)
+        for item in news.look():
+            session.printer.line(item, COLUMNS, _WIDTHS)
+
+
+class News:
+    """What is new or has changed among the newest executions since the last look; remembers a bounded number."""
+
+    def __init__(self, api: Api, path: str, query: dict[str, Any]) -> None:
+        self._api = api
+        self._path = path
+        self._query = query
+        self._seen: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
+
+    def look(self) -> list[dict[str, Any]]:
+        """The news, the oldest fire time first."""
+        found = []
+        items = self._api.pages(self._path, None, **self._query)
+        for item in islice(items, _LOOK_BACK):
+            state = (item["status"], item["attempt_count"], item["lost_count"])
+            if self._seen.get(item["id"]) != state:
+                self._seen[item["id"]] = state
+                self._seen.move_to_end(item["id"])
+                found.append(item)
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return found[::-1]

@@ -1,0 +1,68 @@
+"""The program: global options, and one group of commands a noun."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from cli.chronosctl.cluster import cluster
+from cli.chronosctl.completion import completion
+from cli.chronosctl.executions import execution
+from cli.chronosctl.failures import CliError
+from cli.chronosctl.jobs import job
+from cli.chronosctl.output import FORMATS
+from cli.chronosctl.schedules import schedule
+from cli.chronosctl.session import open_session
+from cli.chronosctl.webhooks import webhook
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--server", metavar="URL", help="The API's address; else CHRONOS_SERVER, else http://127.0.0.1:8080.")
+@click.option("-o", "--output", type=click.Choice(FORMATS), help="How to print answers.")
+@click.pass_context
+def chronosctl(ctx: click.Context, server: str | None, output: str | None) -> None:
+    """Look after the jobs of a Chronos.
+
+    The API key comes from CHRONOS_API_KEY or from api_key in ~/.config/chronos/config.yaml.
+
+    Exit status: 0 done, 1 defect, 2 bad input, 3 not allowed, 4 not found, 5 conflict, 6 no answer in time,
+    7 the awaited execution did not succeed.
+    """
+    if not ctx.resilient_parsing:
+        ctx.obj = open_session(server, output, os.environ)
+
+
+@click.command("version")
+def show_version() -> None:
+    """Print the version of this program."""
+    try:
+        click.echo(f"chronosctl {version('chronos-cron')}")
+    except PackageNotFoundError:
+        click.echo("chronosctl (run from its source)")
+
+
+for command in (job, execution, cluster, schedule, webhook, completion, show_version):
+    chronosctl.add_command(command)
+
+
+def main() -> None:
+    """Run, and end with the status of what happened."""
+    try:
+        chronosctl.main(prog_name="chronosctl", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        click.echo("chronosctl: interrupted", err=True)
+        sys.exit(130)
+    except CliError as failure:
+        failure.show()
+        sys.exit(failure.status)
+    except click.ClickException as failure:
+        failure.show()
+        sys.exit(failure.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
