@@ -1,4 +1,8 @@
-"""gunicorn, run from our configuration instead of its own."""
+"""gunicorn, run from our configuration instead of its own.
+
+prometheus_client decides at its import, by PROMETHEUS_MULTIPROC_DIR, whether its figures are shared among
+processes. So this module imports nothing that imports it before that directory is named.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,15 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
-from prometheus_client import multiprocess
 
-from chronos_api.app import create_app
 from chronos_api.settings import settings_from
 from chronos_common.config import Config
 from chronos_common.logs import configure_logging
 
 
 def _forget_process(_server: object, worker: Any) -> None:
+    from prometheus_client import multiprocess  # noqa: PLC0415 - see the module's docstring
+
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
@@ -57,5 +61,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no annota
 
     def load(self) -> Flask:
         """See gunicorn: the app of one process."""
+        from chronos_api.app import create_app  # noqa: PLC0415 - see the module's docstring
+
         configure_logging(self._config.logging.level, self._config.logging.format)
         return create_app(settings_from(self._config))
