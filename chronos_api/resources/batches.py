@@ -72,7 +72,7 @@ class Batches(MethodView):
     @blueprint.arguments(BatchBody)
     @blueprint.response(200, BatchAnswer)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
-    @problems(blueprint, 413, 415)
+    @problems(blueprint, 409, 413, 415)
     def post(self, body: dict[str, Any]) -> Response:
         """Create, update and delete jobs, up to 10,000 changes at once."""
         given = body["items"]

@@ -169,7 +169,7 @@ class EnableJob(MethodView):
     @needs("write")
     @blueprint.response(200, JobAnswer)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
-    @problems(blueprint, 404)
+    @problems(blueprint, 404, 409)
     def post(self, job_id: Any) -> Response:
         """Enable a job; occurrences that passed while it was disabled are not caught up."""
         return _switch(str(job_id), enabled=True)
@@ -182,7 +182,7 @@ class DisableJob(MethodView):
     @needs("write")
     @blueprint.response(200, JobAnswer)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
-    @problems(blueprint, 404)
+    @problems(blueprint, 404, 409)
     def post(self, job_id: Any) -> Response:
         """Disable a job; what runs goes on, and it can still be triggered."""
         return _switch(str(job_id), enabled=False)
@@ -196,7 +196,7 @@ class TriggerOne(MethodView):
     @blueprint.arguments(TriggerBody, required=False)
     @blueprint.response(202, ExecutionAnswer)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
-    @problems(blueprint, 404, 413, 415)
+    @problems(blueprint, 404, 409, 413, 415)
     def post(self, body: dict[str, Any], job_id: Any) -> Response:
         """Start an execution at once, also of a disabled job."""
         outcome = propose(TriggerJob(str(job_id), body.get("payload"), "payload" in body))
