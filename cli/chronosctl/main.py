@@ -8,10 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from cli.chronosctl.applying import apply_jobs, export_jobs
 from cli.chronosctl.cluster import cluster
 from cli.chronosctl.completion import completion
+from cli.chronosctl.editions import diff, rollback, versions
 from cli.chronosctl.executions import execution
 from cli.chronosctl.failures import CliError
+from cli.chronosctl.importing import import_crontab
 from cli.chronosctl.jobs import job
 from cli.chronosctl.output import FORMATS
 from cli.chronosctl.schedules import schedule
@@ -44,6 +47,8 @@ def show_version() -> None:
         click.echo("chronosctl (run from its source)")
 
 
+for command in (apply_jobs, export_jobs, versions, diff, rollback, import_crontab):
+    job.add_command(command)
 for command in (job, execution, cluster, schedule, webhook, completion, show_version):
     chronosctl.add_command(command)
 
