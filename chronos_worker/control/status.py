@@ -17,8 +17,8 @@ from chronos_worker.store.database import Database
 from chronos_worker.store.execution_queries import get_counts
 from chronos_worker.store.planning_queries import get_cluster_id
 
-_CONTACT_S: Final = 2.0
-"""A peer heard from within this counts towards the quorum as seen from here."""
+_CONTACT_S: Final = 3.0
+"""A member heard from within this counts as there."""
 
 
 class StatusDesk:
@@ -100,9 +100,9 @@ def _leader_url(view: View) -> str | None:
 
 
 def _has_quorum(log: LogStatus) -> bool:
-    """Whether a leader is known, and, on the leader, whether a majority was heard of late."""
+    """Whether the leader was heard of late, and, on the leader, whether a majority was."""
     if log.role != "leader":
-        return log.leader_id is not None
+        return log.peers_contact.get(log.leader_id or "", math.inf) < _CONTACT_S
     near = 1 + sum(silent < _CONTACT_S for silent in log.peers_contact.values())
     return near > len(log.members) // 2
 
