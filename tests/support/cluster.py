@@ -1,0 +1,77 @@
+"""Three workers as processes on loopback, with everything a test may do to them."""
+
+import contextlib
+
+import yaml
+
+from chronos_api.cluster_client import ClusterClient
+from tests.support.processes import SECRET, Process, free_port, wait_for, worker_status
+
+
+class Cluster:
+    """Workers n1, n2, n3 ... of one cluster."""
+
+    def __init__(self, directory, size=3):
+        self.directory = directory
+        self.names = [f"n{number}" for number in range(1, size + 1)]
+        raft = {name: f"127.0.0.1:{free_port()}" for name in self.names}
+        control = {name: f"127.0.0.1:{free_port()}" for name in self.names}
+        self.urls = {name: f"http://{address}" for name, address in control.items()}
+        for name in self.names:
+            document = {
+                "cluster": {
+                    "node_id": name,
+                    "data_dir": str(directory / name),
+                    "secret": SECRET,
+                    "node_grace": "3s",
+                    "raft": {
+                        "address": raft[name],
+                        "peers": [{"id": peer, "address": raft[peer]} for peer in self.names if peer != name],
+                    },
+                    "control": {"address": control[name]},
+                },
+                "api": {"workers": list(self.urls.values())},
+                "logging": {"format": "json"},
+            }
+            (directory / f"{name}.yaml").write_text(yaml.safe_dump(document))
+        self.processes = {}
+        self.client = ClusterClient(self.urls.values(), SECRET)
+
+    def start(self, *names):
+        for name in names or self.names:
+            log = self.directory / f"{name}.log"
+            self.processes[name] = Process("chronos_worker", self.directory / f"{name}.yaml", log)
+
+    def kill(self, name):
+        process = self.processes.pop(name)
+        process.kill()
+        process.close()
+
+    def status(self, name):
+        return worker_status(self.urls[name])
+
+    def leader(self):
+        """The name of the one leader that has a quorum, once there is one and every running node is at work."""
+
+        def look():
+            statuses = [self.status(name) for name in self.processes]
+            if not all(status and status.ready for status in statuses):
+                return None
+            leaders = [status.node_id for status in statuses if status.role == "leader" and status.has_quorum]
+            return leaders[0] if len(leaders) == 1 else None
+
+        return wait_for(look, "one leader, and every node at work", timeout_s=30)
+
+    def close(self):
+        for process in self.processes.values():
+            process.close()
+
+
+@contextlib.contextmanager
+def cluster(directory, size=3):
+    running = Cluster(directory, size)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()

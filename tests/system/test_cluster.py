@@ -1,0 +1,72 @@
+"""Three workers: the leader is killed, and everything is accounted for."""
+
+import time
+
+from chronos_common.commands import CreateJob
+from chronos_common.models import ConcurrencyPolicy, ExecutionStatus, HttpTarget, JobSpec
+from chronos_common.protocol import GetCounts, GetJob, decode_result
+from tests.support.cluster import cluster
+from tests.support.ledger import all_executions, unaccounted
+from tests.support.processes import wait_for
+from tests.support.sink import sink
+
+
+def create(client, name, url, **spec):
+    job = JobSpec(name, HttpTarget(url), concurrency=ConcurrencyPolicy.ALLOW, **spec)
+    return client.propose(CreateJob(job), command_id=name, fingerprint=b"f", principal="t").answer.job
+
+
+def test_every_node_dispatches_and_a_killed_leader_loses_nothing(tmp_path):
+    with sink() as target, cluster(tmp_path) as nodes:
+        first_leader = nodes.leader()
+        jobs = [create(nodes.client, f"job-{n}", target.url, schedule="* * * * * *") for n in range(6)]
+        wait_for(lambda: len(target.requests) >= 30, "thirty executions")
+        used = {a.node_id for job in jobs for e in all_executions(nodes.client, job.id) for a in e.attempts}
+        assert used == {"n1", "n2", "n3"}
+
+        nodes.kill(first_leader)
+        second_leader = nodes.leader()
+        assert second_leader != first_leader
+        seen = len(target.requests)
+        wait_for(lambda: len(target.requests) >= seen + 30, "thirty more executions")
+        nodes.start(first_leader)
+        nodes.leader()
+        seen = len(target.requests)
+        wait_for(lambda: len(target.requests) >= seen + 30, "thirty more executions")
+
+        until = time.time_ns() // 1_000_000_000 * 1_000 - 2_000
+        for job in jobs:
+            executions = all_executions(nodes.client, job.id)
+            assert unaccounted(executions, 1_000, job.next_fire_time, until) == []
+            assert len({execution.fire_time for execution in executions}) == len(executions)
+            for execution in executions:
+                if execution.status is ExecutionStatus.SUCCEEDED:
+                    assert target.requests[execution.id] >= 1
+                assert len(set(target.attempts[execution.id])) == len(target.attempts[execution.id])
+
+
+def test_without_a_quorum_writes_are_unavailable_and_reads_say_how_old_they_are(tmp_path):
+    from chronos_common.errors import ChronosError
+
+    with cluster(tmp_path) as nodes:
+        nodes.leader()
+        job = create(nodes.client, "kept", "http://127.0.0.1:9/")
+        survivor = "n1"
+        wait_for(lambda: nodes.status(survivor).applied_index >= nodes.status("n2").applied_index, "n1 to be level")
+        for name in ("n2", "n3"):
+            nodes.kill(name)
+        wait_for(lambda: not nodes.status(survivor).has_quorum, "n1 to notice")
+        try:
+            create(nodes.client, "refused", "http://127.0.0.1:9/")
+        except ChronosError as error:
+            assert error.http_status == 503
+            assert error.retry_after_s
+        else:
+            raise AssertionError("a write without a quorum was acknowledged")
+        found = nodes.client.query(GetJob(job.id))
+        assert decode_result(GetJob(job.id), found).id == job.id
+        assert found.age_ms > 0
+        nodes.start("n2", "n3")
+        nodes.leader()
+        assert create(nodes.client, "accepted", "http://127.0.0.1:9/").version == 1
+        assert decode_result(GetCounts(), nodes.client.query(GetCounts(), strong=True)).jobs >= 2
