@@ -20,7 +20,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     ("FIRE TIME", "fire_time"), ("STATUS", "status"), ("TRIGGER", "trigger"), ("ATTEMPTS", "attempt_count"),
     ("ID", "id"), ("JOB", "job_name"), ("REASON", "reason"),
 )  # fmt: skip
-_WIDTHS: Final = (24, 9, 8, 8, 36, 24)
+WIDTHS: Final = (24, 9, 8, 8, 36, 24)
 _REMEMBERED: Final = 20_000
 _LOOK_BACK: Final = 1_000
 """How many of the newest executions a watch looks at in each turn."""
@@ -120,14 +120,14 @@ def wait_for(session: Session, given: str, timeout_s: float) -> None:
 
 def _watch(session: Session, path: str, query: dict[str, Any], limit: int, interval_s: float) -> None:
     if session.printer.format == "table":
-        session.printer.line({name: head for head, name in COLUMNS}, COLUMNS, _WIDTHS)
+        session.printer.line({name: head for head, name in COLUMNS}, COLUMNS, WIDTHS)
     news = News(session.api, path, query)
     for item in news.look()[-limit:]:
-        session.printer.line(item, COLUMNS, _WIDTHS)
+        session.printer.line(item, COLUMNS, WIDTHS)
     while True:
         session.sleep(interval_s)
         for item in news.look():
-            session.printer.line(item, COLUMNS, _WIDTHS)
+            session.printer.line(item, COLUMNS, WIDTHS)
 
 
 class News:

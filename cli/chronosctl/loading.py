@@ -47,7 +47,7 @@ def load(session: Session, changes: Sequence[Change]) -> list[Outcome]:
     if len(changes) <= FEW:
         return [_one(session, change) for change in changes]
     outcomes: list[Outcome] = []
-    with progressbar(length=len(changes), label="loading", file=sys.stderr) as bar:
+    with progressbar(length=len(changes), label="loading", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         for start in range(0, len(changes), CHUNK):
             part = changes[start : start + CHUNK]
             outcomes += _batch(session, part)
