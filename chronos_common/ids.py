@@ -21,13 +21,13 @@ def _assemble(unix_ms: int, version: int, low74: int) -> bytes:
     return value.to_bytes(16, "big")
 
 
-def occurrence_id(job_id: str, fire_time: int) -> bytes:
+def occurrence_id(job_id: bytes, fire_time: int) -> bytes:
     """The id of the execution that answers `fire_time` of a job: always the same (UUIDv8).
 
     74 bits of SHA-256 over (job, fire time) follow the fire time, so a repeat can be told from a new
     run by whoever computes it, on any node, in any year.
     """
-    digest = hashlib.sha256(f"{job_id}@{fire_time}".encode()).digest()
+    digest = hashlib.sha256(job_id + fire_time.to_bytes(8, "big", signed=True)).digest()
     return _assemble(fire_time, 8, int.from_bytes(digest[:10], "big") & _MASK_74)
 
 

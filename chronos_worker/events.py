@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections import deque
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from chronos_worker.dispatch import DeliveryResult
 from chronos_worker.metrics import Metrics
 
 MAX_NOTES: Final = 20
+_root: Final = logging.getLogger()
 
 
 class Events:
@@ -33,8 +35,11 @@ class Events:
     def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None:
         """An attempt of the occurrence at `fire_time` ended."""
         self._metrics.attempt_ended(result, fire_time)
-        say = self._log.debug if result.status is AttemptStatus.SUCCEEDED else self._log.info
-        say(
+        level = logging.DEBUG if result.status is AttemptStatus.SUCCEEDED else logging.INFO
+        if not _root.isEnabledFor(level):
+            return  # thousands a second: not even the facts are put together
+        self._log.log(
+            level,
             "attempt_ended",
             execution_id=ids.to_text(result.execution_id),
             attempt=result.attempt,

@@ -44,14 +44,13 @@ def plan_fires(due: Sequence[DueJob], now: int, seats: Seats) -> Fire | None:
 def _item(job: DueJob, now: int, seats: Seats) -> FireItem:
     schedule = parse_schedule(job.schedule, job.timezone)
     answer = answer_due(job, schedule, now)
-    job_id = ids.to_text(job.raw_id)
     return FireItem(
         job.seq,
         job.version,
         job.next_fire_time,
         answer.next_fire_time,
-        tuple(Run(ids.occurrence_id(job_id, time), time, seats.take()) for time in answer.run_times),
-        tuple(Skip(ids.occurrence_id(job_id, skip.last_fire_time), skip) for skip in answer.skips),
+        tuple(Run(ids.occurrence_id(job.raw_id, time), time, seats.take()) for time in answer.run_times),
+        tuple(Skip(ids.occurrence_id(job.raw_id, skip.last_fire_time), skip) for skip in answer.skips),
     )
 
 

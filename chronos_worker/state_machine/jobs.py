@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from itertools import groupby
+from typing import Any, Final
 
 from chronos_common import ids
 from chronos_common.commands import CreateJob, DeleteJob, JobBatch, UpdateJob
@@ -25,6 +27,7 @@ _UPDATE_JOB: Final = """
                     schedule = ?, timezone = ?, misfire = ?, next_fire_time = ?, spec = ?, updated_at = ?
     WHERE seq = ?"""
 _INSERT_VERSION: Final = "INSERT INTO job_versions VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_TAG: Final = "INSERT INTO job_tags VALUES (?, ?, ?)"
 _SELECT_JOB: Final = "SELECT seq, version, spec, next_fire_time FROM jobs WHERE id = ? AND deleted_at IS NULL"
 
 
@@ -33,16 +36,29 @@ def create_job(tx: Applying, command: CreateJob, at: int, principal: str) -> Job
     spec = command.spec
     if (taken := _holder_of(tx, spec)) is not None:
         return _name_taken(spec, taken)
-    seq, tx.next_job_seq = tx.next_job_seq, tx.next_job_seq + 1
-    raw_id, raw_spec = ids.from_text(command.job_id), rows.pack(spec)
-    tx.change(
-        _INSERT_JOB, seq, raw_id, spec.namespace, spec.name, spec.enabled, spec.concurrency.value,
-        spec.retry_policy.max_attempts, spec.schedule, spec.timezone, rows.pack(spec.misfire),
-        command.next_fire_time, raw_spec, at, at,
-    )  # fmt: skip
-    tx.change(_INSERT_VERSION, seq, 1, raw_spec, at, "created", principal)
-    _add_tags(tx, seq, spec)
-    return JobChanged(_job(tx, seq), created=True)
+    _insert(tx, [command], at, principal)
+    return JobChanged(Job(command.job_id, 1, spec, at, at, command.next_fire_time), created=True)
+
+
+def _insert(tx: Applying, commands: list[CreateJob], at: int, principal: str) -> None:
+    """Write new jobs whose names are free, three statements for all of them."""
+    jobs: list[tuple[Any, ...]] = []
+    versions: list[tuple[Any, ...]] = []
+    tags: list[tuple[str, str, int]] = []
+    for seq, command in enumerate(commands, tx.next_job_seq):
+        spec = command.spec
+        raw_spec = rows.pack(spec)
+        jobs.append(
+            (seq, ids.from_text(command.job_id), spec.namespace, spec.name, spec.enabled, spec.concurrency.value,
+             spec.retry_policy.max_attempts, spec.schedule, spec.timezone, rows.pack(spec.misfire),
+             command.next_fire_time, raw_spec, at, at)
+        )  # fmt: skip
+        versions.append((seq, 1, raw_spec, at, "created", principal))
+        tags += [(key, value, seq) for key, value in spec.tags.items()]
+    tx.next_job_seq += len(commands)
+    tx.change_many(_INSERT_JOB, jobs)
+    tx.change_many(_INSERT_VERSION, versions)
+    tx.change_many(_INSERT_TAG, tags)
 
 
 def update_job(tx: Applying, command: UpdateJob, at: int, principal: str) -> JobChanged | Rejected:
@@ -89,7 +105,12 @@ def delete_job(tx: Applying, command: DeleteJob, at: int) -> JobDeleted | Reject
 def apply_batch(tx: Applying, command: JobBatch, at: int, principal: str) -> BatchDone:
     """Many changes; with `atomic` one refusal undoes all of them."""
     savepoint = tx.savepoint() if command.atomic else None
-    items = tuple(_batch_item(_one(tx, item, at, principal)) for item in command.items)
+    items: tuple[BatchItem, ...] = ()
+    for creates, group in groupby(command.items, lambda item: isinstance(item, CreateJob)):
+        if creates:
+            items += tuple(_create_many(tx, [item for item in group if isinstance(item, CreateJob)], at, principal))
+        else:
+            items += tuple(_batch_item(_one(tx, item, at, principal)) for item in group)
     if savepoint is None:
         return BatchDone(items, applied=True)
     if all(item.rejected is None for item in items):
@@ -97,6 +118,30 @@ def apply_batch(tx: Applying, command: JobBatch, at: int, principal: str) -> Bat
         return BatchDone(items, applied=True)
     savepoint.rollback()
     return BatchDone(items, applied=False)
+
+
+def _create_many(tx: Applying, commands: list[CreateJob], at: int, principal: str) -> list[BatchItem]:
+    """What creating them one by one would do, with one look at the names for all of them."""
+    holders: dict[tuple[str, str], bytes] = {
+        (name, namespace): holder
+        for name, namespace, holder in tx.rows(
+            "SELECT name, namespace, id FROM jobs "
+            "WHERE name IN (SELECT value FROM json_each(?)) AND deleted_at IS NULL",
+            json.dumps([command.spec.name for command in commands]),
+        )
+    }
+    items: list[BatchItem] = []
+    free: list[CreateJob] = []
+    for command in commands:
+        key = (command.spec.name, command.spec.namespace)
+        if key in holders:
+            items.append(BatchItem(rejected=_name_taken(command.spec, holders[key])))
+            continue
+        holders[key] = ids.from_text(command.job_id) or b""
+        free.append(command)
+        items.append(BatchItem(command.job_id, 1))
+    _insert(tx, free, at, principal)
+    return items
 
 
 def _one(tx: Applying, item: CreateJob | UpdateJob | DeleteJob, at: int, principal: str) -> Answer:
@@ -159,7 +204,7 @@ def _job(tx: Applying, seq: int) -> Job:
 
 
 def _add_tags(tx: Applying, seq: int, spec: JobSpec) -> None:
-    tx.change_many("INSERT INTO job_tags VALUES (?, ?, ?)", [(k, v, seq) for k, v in spec.tags.items()])
+    tx.change_many(_INSERT_TAG, [(key, value, seq) for key, value in spec.tags.items()])
 
 
 def _remove_tags(tx: Applying, seq: int, spec: JobSpec) -> None:

@@ -70,7 +70,7 @@ class Ledger:
         return self.request(CreateJob(spec, job_id, next_fire_time)).answer.job
 
     def fire(self, job, fire_time, *, claim=ME, next_fire_time=None, at=None, version=None, job_seq=None):
-        run = Run(ids.occurrence_id(job.id, fire_time), fire_time, None if claim is None else 0)
+        run = Run(ids.occurrence_id(ids.from_text(job.id), fire_time), fire_time, None if claim is None else 0)
         item = FireItem(
             job_seq or self.seq_of(job),
             version or job.version,

@@ -123,7 +123,7 @@ def test_replace_ends_the_old_run_for_real_and_starts_the_new_one(ledger):
 def test_runs_caught_up_in_one_command_obey_the_policy_among_themselves(ledger, policy, expected):
     job = ledger.create(concurrency=policy)
     times = (MINUTE, 2 * MINUTE, 3 * MINUTE)
-    runs = tuple(Run(ids.occurrence_id(job.id, time), time, 0) for time in times)
+    runs = tuple(Run(ids.occurrence_id(ids.from_text(job.id), time), time, 0) for time in times)
     ledger.apply(Fire(4 * MINUTE, (ME,), (FireItem(1, 1, MINUTE, 4 * MINUTE, runs),)))
     assert statuses(ledger) == expected
 
@@ -131,7 +131,7 @@ def test_runs_caught_up_in_one_command_obey_the_policy_among_themselves(ledger, 
 def test_a_skipped_stretch_is_one_row_with_its_reason_and_count(ledger):
     job = ledger.create()
     skipped = Skipped(SkipReason.MISFIRE, MINUTE, 9 * MINUTE, 9)
-    skip = Skip(ids.occurrence_id(job.id, 9 * MINUTE), skipped)
+    skip = Skip(ids.occurrence_id(ids.from_text(job.id), 9 * MINUTE), skipped)
     ledger.apply(Fire(10 * MINUTE, (), (FireItem(1, 1, MINUTE, 11 * MINUTE, (), (skip,)),)))
     (row,) = ledger.executions()
     assert row.skipped == skipped

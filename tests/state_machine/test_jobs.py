@@ -119,3 +119,15 @@ def test_a_batch_that_is_not_atomic_applies_what_it_can(ledger):
     assert isinstance(answer.items[0].rejected, Rejected)
     assert answer.items[1].job_id == job.id
     assert ledger.jobs() == []
+
+
+def test_two_jobs_of_one_name_in_a_batch_are_one_job(ledger):
+    spec = ledger.create("first").spec
+    items = tuple(
+        CreateJob(msgspec.structs.replace(spec, name=name), f"00000000-0000-7000-8000-0000000000{n:02}", None)
+        for n, name in enumerate(["new", "new", "first", "newer"])
+    )
+    answer = ledger.request(JobBatch(items)).answer
+    assert [item.rejected is None for item in answer.items] == [True, False, False, True]
+    assert answer.items[0].job_id in answer.items[1].rejected.message
+    assert [job.spec.name for job in ledger.jobs()] == ["first", "new", "newer"]

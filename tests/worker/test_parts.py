@@ -58,9 +58,9 @@ def test_commands_are_packed_into_as_few_entries_as_hold_them():
 
 
 def test_ids_of_occurrences_repeat_and_sort_by_fire_time():
-    first, again = ids.occurrence_id("job", 1_000), ids.occurrence_id("job", 1_000)
-    assert first == again != ids.occurrence_id("other", 1_000)
-    assert ids.occurrence_id("job", 2_000) > first > ids.first_id_at(1_000)
+    first, again = ids.occurrence_id(b"job", 1_000), ids.occurrence_id(b"job", 1_000)
+    assert first == again != ids.occurrence_id(b"other", 1_000)
+    assert ids.occurrence_id(b"job", 2_000) > first > ids.first_id_at(1_000)
     assert ids.from_text(ids.to_text(first)) == first
     assert ids.from_text("nonsense") is None
 
