@@ -101,8 +101,8 @@ STATEMENTS = (
     ) WITHOUT ROWID""",
     "CREATE INDEX outcomes_by_age ON outcomes (at)",
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
-    "INSERT INTO meta (key, value) VALUES ('applied_index', 0), ('applied_term', 0), "
-    "('next_job_seq', 1), ('next_execution_seq', 1)",
+    """INSERT INTO meta (key, value) VALUES
+        ('applied_index', 0), ('applied_term', 0), ('next_job_seq', 1), ('next_execution_seq', 1)""",
 )
 
 

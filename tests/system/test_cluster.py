@@ -2,7 +2,10 @@
 
 import time
 
+import pytest
+
 from chronos_common.commands import CreateJob
+from chronos_common.errors import ChronosError
 from chronos_common.models import ConcurrencyPolicy, ExecutionStatus, HttpTarget, JobSpec
 from chronos_common.protocol import GetCounts, GetJob, decode_result
 from tests.support.cluster import cluster
@@ -46,8 +49,6 @@ def test_every_node_dispatches_and_a_killed_leader_loses_nothing(tmp_path):
 
 
 def test_without_a_quorum_writes_are_unavailable_and_reads_say_how_old_they_are(tmp_path):
-    from chronos_common.errors import ChronosError
-
     with cluster(tmp_path) as nodes:
         nodes.leader()
         job = create(nodes.client, "kept", "http://127.0.0.1:9/")
@@ -56,13 +57,10 @@ def test_without_a_quorum_writes_are_unavailable_and_reads_say_how_old_they_are(
         for name in ("n2", "n3"):
             nodes.kill(name)
         wait_for(lambda: not nodes.status(survivor).has_quorum, "n1 to notice")
-        try:
+        with pytest.raises(ChronosError) as caught:
             create(nodes.client, "refused", "http://127.0.0.1:9/")
-        except ChronosError as error:
-            assert error.http_status == 503
-            assert error.retry_after_s
-        else:
-            raise AssertionError("a write without a quorum was acknowledged")
+        assert caught.value.http_status == 503
+        assert caught.value.retry_after_s
         found = nodes.client.query(GetJob(job.id))
         assert decode_result(GetJob(job.id), found).id == job.id
         assert found.age_ms > 0
