@@ -1,25 +1,16 @@
-"""API keys: made, hashed, compared.
-
-A key is 256 random bits, so a plain fast hash hides it as well as a slow one would; slow hashes are for
-passwords that people choose.
-"""
+"""API keys: compared by their hashes, and what their scopes allow."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterable
 from typing import Final
 
+from chronos_common.api_keys import hash_key
 from chronos_common.config.keys import ApiKey
 
 SCOPES: Final = ("read", "write", "admin")
 """Each includes the ones before it."""
-
-
-def hash_key(key: str) -> str:
-    """What is kept of a key."""
-    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
 def find_key(given: str, keys: Iterable[ApiKey]) -> ApiKey | None:
