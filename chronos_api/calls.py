@@ -34,10 +34,14 @@ def services() -> Services:
     return found
 
 
-def propose(change: Change, *, part: str = "") -> Outcome:
-    """Have a change made under this request's command id. `part` tells several changes of one request apart."""
+def propose(change: Change, *, part: str = "", of: bytes = b"") -> Outcome:
+    """Have a change made under this request's command id.
+
+    `part` tells several changes of one request apart; `of` says what a part holds, where that does not follow
+    from the request alone.
+    """
     outcome = services().client.propose(
-        change, command_id=command_id() + part, fingerprint=fingerprint(), principal=g.principal
+        change, command_id=command_id() + part, fingerprint=fingerprint(of), principal=g.principal
     )
     g.index = outcome.index
     return outcome
@@ -76,10 +80,12 @@ def command_id() -> str:
     return found
 
 
-def fingerprint() -> bytes:
+def fingerprint(of: bytes = b"") -> bytes:
     """A digest of what is asked, so that a key reused for something else is noticed."""
-    asked = b"\0".join((request.method.encode(), request.full_path.encode(), request.get_data(cache=True)))
-    return hashlib.sha256(asked).digest()[:16]
+    if "asked" not in g:
+        asked = b"\0".join((request.method.encode(), request.full_path.encode(), request.get_data(cache=True)))
+        g.asked = hashlib.sha256(asked).digest()
+    return hashlib.sha256(g.asked + of).digest()[:16]
 
 
 def expected_version() -> int | None:

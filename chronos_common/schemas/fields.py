@@ -6,6 +6,7 @@ A message is "problem; accepted: what"; `problems.flatten` takes the two halves 
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 from chronos_common.durations import InvalidDuration, format_duration, parse_duration_ms
 
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
+MAX_UNKNOWN: Final = 20
+"""Unknown fields of one object that are reported. Looking for a near name is slow; a body may hold very many."""
 MAX_INSTANT_MS: Final = 253_402_300_799_000
 """The end of the year 9999."""
 
@@ -34,12 +37,12 @@ class Strict(Schema):
         if not isinstance(original, Mapping):
             return
         known = [name for name, field in self.fields.items() if not field.dump_only]
+        unknown = (str(name) for name in original if name not in known)
         errors = {}
-        for name in original:
-            if name not in known:
-                near = get_close_matches(str(name), known, n=1)
-                hint = near[0] if near else ", ".join(known)
-                errors[str(name)] = [f"is not a field here; accepted: {hint}"]
+        for name in itertools.islice(unknown, MAX_UNKNOWN):
+            near = get_close_matches(name, known, n=1)
+            hint = near[0] if near else ", ".join(known)
+            errors[name] = [f"is not a field here; accepted: {hint}"]
         if errors:
             raise ValidationError(errors)
 
@@ -65,7 +68,7 @@ class Text(fields.Field[str]):
             raise refuse(f"is {value!r:.60}, not text", accepted)
         if not self._shortest <= len(value) <= self._longest:
             raise refuse(f"has {len(value)} characters", accepted)
-        if any(not self._printable(character) for character in value):
+        if not value.isprintable() and any(not self._printable(character) for character in value):
             raise refuse("holds a control character", accepted)
         return value
 

@@ -200,24 +200,29 @@ class JobDocument(Strict):
 
     @validates_schema(skip_on_field_errors=False)
     def _timing(self, data: dict[str, Any], **_: Any) -> None:
-        errors: dict[str, list[str]] = {}
-        timezone = data.get("timezone", "UTC")
-        try:
-            zone(timezone)
-        except InvalidTimezone as error:
-            nearest = ", ".join(error.nearest) or "an IANA name such as Europe/Berlin"
-            errors["timezone"] = [f"{timezone!r} is not a time zone; accepted: {nearest}"]
-            timezone = "UTC"
-        if data.get("schedule") is not None:
-            try:
-                parse_schedule(data["schedule"], timezone)
-            except InvalidSchedule as error:
-                errors["schedule"] = [f"{error.problem}; accepted: {error.hint}"]
-        retry = data.get("retry_policy", {})
-        if retry.get("initial_interval", 0) > retry.get("max_interval", _YEAR_MS):
-            errors["retry_policy"] = ["has an initial_interval longer than max_interval; accepted: one that is not"]
-        if errors:
+        if errors := timing_problems(data):
             raise ValidationError(errors)
+
+
+def timing_problems(data: dict[str, Any]) -> dict[str, list[str]]:
+    """What is wrong between the fields of a job that say when: schedule, time zone, retry intervals."""
+    errors: dict[str, list[str]] = {}
+    timezone = data.get("timezone", "UTC")
+    try:
+        zone(timezone)
+    except InvalidTimezone as error:
+        nearest = ", ".join(error.nearest) or "an IANA name such as Europe/Berlin"
+        errors["timezone"] = [f"{timezone!r} is not a time zone; accepted: {nearest}"]
+        timezone = "UTC"
+    if data.get("schedule") is not None:
+        try:
+            parse_schedule(data["schedule"], timezone)
+        except InvalidSchedule as error:
+            errors["schedule"] = [f"{error.problem}; accepted: {error.hint}"]
+    retry = data.get("retry_policy", {})
+    if retry.get("initial_interval", 0) > retry.get("max_interval", _YEAR_MS):
+        errors["retry_policy"] = ["has an initial_interval longer than max_interval; accepted: one that is not"]
+    return errors
 
 
 class JobAnswer(JobDocument):

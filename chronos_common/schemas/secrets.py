@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from chronos_common.models import ApiKeyAuth, Auth, BasicAuth, BearerAuth, HttpTarget
+from chronos_common.schemas.problems import escape
 
 MASK: Final = "********"
 _SECRET_HEADER: Final = re.compile(
@@ -39,12 +40,20 @@ def masked(target: HttpTarget) -> HttpTarget:
     return msgspec.structs.replace(target, headers=masked_headers(target.headers), auth=_masked_auth(target.auth))
 
 
+def has_mask(target: HttpTarget) -> bool:
+    """Whether a mask stands anywhere in a target: only then does it matter what is stored."""
+    auth = target.auth
+    return MASK in target.headers.values() or (auth is not None and MASK in msgspec.structs.astuple(auth))
+
+
 def unmasked(target: HttpTarget, stored: HttpTarget | None) -> HttpTarget:
     """A target as it was meant: each mask replaced by the stored value in its place.
 
     Raises:
         NothingStored: there is no such value.
     """
+    if not has_mask(target):
+        return target
     kept = {} if stored is None else {name.lower(): value for name, value in stored.headers.items()}
     headers = {}
     for name, value in target.headers.items():
@@ -87,6 +96,6 @@ def differences(before: Any, after: Any, base: str = "") -> list[dict[str, Any]]
     if isinstance(before, dict) and isinstance(after, dict):
         found = []
         for key in sorted(before.keys() | after.keys()):
-            found += differences(before.get(key), after.get(key), f"{base}/{key}")
+            found += differences(before.get(key), after.get(key), f"{base}/{escape(key)}")
         return found
     return [] if before == after else [{"pointer": base, "from": before, "to": after}]
