@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from chronos_common.errors import InvalidRequest, Violation
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Any number a position may hold."""
 
 
 def write_cursor(position: Any, of: Any) -> str:

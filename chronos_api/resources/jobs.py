@@ -13,7 +13,7 @@ from marshmallow import ValidationError, fields
 
 from chronos_api.answers import answer
 from chronos_api.calls import expected_version, propose, read, read_or_404, services
-from chronos_api.cursors import read_cursor, write_cursor
+from chronos_api.cursors import Count, read_cursor, write_cursor
 from chronos_api.documenting import IDEMPOTENCY_KEY, IF_MATCH, Consistency, Page, page_of, problems
 from chronos_api.guard import needs
 from chronos_api.parsing import JSON_TYPES, read_json
@@ -100,7 +100,7 @@ class Jobs(MethodView):
                 filters,
                 sort,
                 query["sort"].startswith("-"),
-                read_cursor(query.get("cursor"), of, tuple[str | int | None, str]),
+                read_cursor(query.get("cursor"), of, tuple[str | Count | None, str]),
                 query["limit"],
                 query["total"] == "true",
             )

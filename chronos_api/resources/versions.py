@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 
 from chronos_api.answers import answer
 from chronos_api.calls import expected_version, propose, read_or_404
-from chronos_api.cursors import read_cursor, write_cursor
+from chronos_api.cursors import Count, read_cursor, write_cursor
 from chronos_api.documenting import IDEMPOTENCY_KEY, IF_MATCH, Consistency, page_of, problems
 from chronos_api.guard import needs
 from chronos_api.resources.jobs import job_response
@@ -72,7 +72,7 @@ class Versions(MethodView):
     @problems(blueprint, 404)
     def get(self, query: dict[str, Any], job_id: Any) -> Response:
         """List a job's editions, newest first; the last 100 are kept."""
-        before = read_cursor(query.get("cursor"), str(job_id), int)
+        before = read_cursor(query.get("cursor"), str(job_id), Count)
         page = read_or_404(ListVersions(str(job_id), before, query["limit"]), "job with id", job_id)
         cursor = write_cursor(page.items[-1].version, str(job_id)) if page.more else None
         return answer({"items": [_version_answer(item) for item in page.items], "next_cursor": cursor})
