@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9000)
     port = parser.parse_args().port
     try:
-        receiver = Receiver(port, lambda line: print(line, flush=True))
+        receiver = Receiver(port, lambda line: print(line + "\n", end="", flush=True))
     except OSError as error:
         sys.exit(f"receiver: port {port} of 127.0.0.1 cannot be had: {error.strerror}; choose another with --port")
     print(f"listening on http://127.0.0.1:{port}: /ok /slow?seconds=3 /fail /flaky", flush=True)

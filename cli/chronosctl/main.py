@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -18,7 +19,7 @@ from cli.chronosctl.importing import import_crontab
 from cli.chronosctl.jobs import job
 from cli.chronosctl.output import FORMATS
 from cli.chronosctl.schedules import schedule
-from cli.chronosctl.session import open_session
+from cli.chronosctl.session import Options
 from cli.chronosctl.webhooks import webhook
 
 
@@ -34,8 +35,7 @@ def chronosctl(ctx: click.Context, server: str | None, output: str | None) -> No
     Exit status: 0 done, 1 defect, 2 bad input, 3 not allowed, 4 not found, 5 conflict, 6 no answer in time,
     7 the awaited execution did not succeed.
     """
-    if not ctx.resilient_parsing:
-        ctx.obj = open_session(server, output, os.environ)
+    ctx.obj = Options(server, output, os.environ if ctx.obj is None else ctx.obj)
 
 
 @click.command("version")
@@ -53,12 +53,11 @@ for command in (job, execution, cluster, schedule, webhook, completion, show_ver
     chronosctl.add_command(command)
 
 
-def main() -> None:
-    """Run, and end with the status of what happened."""
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
+    """Run, and end with the status of what happened. The arguments and the environment are the process's own."""
     try:
-        chronosctl.main(prog_name="chronosctl", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        status = chronosctl.main(arguments, prog_name="chronosctl", standalone_mode=False, obj=environ)
+        sys.exit(status if isinstance(status, int) else 0)
     except click.Abort:
         click.echo("chronosctl: interrupted", err=True)
         sys.exit(130)

@@ -40,7 +40,7 @@ class Printer:
             table = [[heading for heading, _ in columns]]
             table += [[cell(at(item, path)) for _, path in columns] for item in found]
             for line in self._lines(table):
-                click.echo(line)
+                click.echo(line, color=self.colours)
         else:
             self.note(empty)
 
@@ -51,7 +51,7 @@ class Printer:
             return
         for line in yaml_text(item).splitlines():
             name, colon, value = line.partition(": ")
-            click.echo(f"{name}{colon}{self.coloured(value)}" if colon else line)
+            click.echo(f"{name}{colon}{self.coloured(value)}" if colon else line, color=self.colours)
 
     def data(self, value: Any) -> None:
         """A value as JSON, or as YAML."""
@@ -72,7 +72,7 @@ class Printer:
         if self.format == "table":
             cells = [cell(at(item, path)) for _, path in columns]
             padded = [self.coloured(text, text + " " * max(0, w - _width(text))) for text, w in zip(cells, widths)]  # noqa: B905 - the last column has no width
-            click.echo("  ".join([*padded, *cells[len(widths) :]]).rstrip())
+            click.echo("  ".join([*padded, *cells[len(widths) :]]).rstrip(), color=self.colours)
         elif self.format == "json":
             click.echo(json.dumps(item, ensure_ascii=False))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -43,39 +44,57 @@ class Session:
         return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-pass_session = click.make_pass_decorator(Session)
+class Options:
+    """What stands on the command line and in the environment, before anything is read or asked."""
+
+    def __init__(self, server: str | None, output: str | None, environ: Mapping[str, str]) -> None:
+        self.server = server
+        self.output = output
+        self.environ = environ
 
 
-def _choose_format(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        session = ctx.find_object(Session)
-        if session is not None:
-            session.printer.format = value
+def pass_session(command: Callable[..., None]) -> Callable[..., None]:
+    """Open the session and give it to a command; help and completion need none."""
+
+    @functools.wraps(command)
+    def with_session(*args: Any, **kwargs: Any) -> None:
+        options = click.get_current_context().find_object(Options)
+        if options is None:
+            raise TypeError("the command runs outside of chronosctl")
+        command(open_session(options), *args, **kwargs)
+
+    return with_session
 
 
 def output_option(command: F) -> F:
-    """`-o` behind the command, where people write it; it is the same as before it."""
+    """`-o` behind the command, where people write it; it is stronger than the one before it."""
     return click.option(
         "-o", "--output", type=click.Choice(FORMATS), callback=_choose_format, expose_value=False,
         help="How to print the answer.",
     )(command)  # fmt: skip
 
 
-def open_session(server: str | None, output: str | None, environ: Mapping[str, str]) -> Session:
-    """The session of these options, the environment and the file of settings, in this order.
+def _choose_format(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    options = ctx.find_object(Options)
+    if value is not None and options is not None:
+        options.output = value
+
+
+def open_session(options: Options) -> Session:
+    """The session of the options, the environment and the file of settings, in this order.
 
     Raises:
         CliError: the file of settings cannot be used.
     """
+    environ = options.environ
     settings = read_settings(settings_path(environ))
-    chosen = server or environ.get("CHRONOS_SERVER") or settings.get("server") or DEFAULT_SERVER
+    server = options.server or environ.get("CHRONOS_SERVER") or settings.get("server") or DEFAULT_SERVER
     key = environ.get("CHRONOS_API_KEY") or settings.get("api_key")
     if key is not None and not (key.isascii() and key.isprintable()):
         raise bad_input("the API key holds characters that no header can carry", "accepted: printable ASCII")
-    terminal = sys.stdout.isatty()
-    colours = terminal and "NO_COLOR" not in environ and environ.get("TERM") != "dumb"
-    printer = Printer(output or settings.get("output") or "table", colours=colours)
-    return Session(Api(chosen, key), printer)
+    colours = sys.stdout.isatty() and "NO_COLOR" not in environ and environ.get("TERM") != "dumb"
+    printer = Printer(options.output or settings.get("output") or "table", colours=colours)
+    return Session(Api(server, key), printer)
 
 
 def settings_path(environ: Mapping[str, str]) -> Path:
