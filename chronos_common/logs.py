@@ -27,7 +27,13 @@ def configure_logging(level: str, style: str, stream: TextIO | None = None) -> N
     if style == "json":
         render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())]
+        render = [
+            structlog.dev.ConsoleRenderer(
+                colors=(stream or sys.stderr).isatty(),
+                # the prettier ones print local variables, and secrets among them
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

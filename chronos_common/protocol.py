@@ -359,6 +359,8 @@ class WorkerStatus(_Message, frozen=True):
     breakers_open: int
     journal_bytes: int
     database_bytes: int
+    snapshot_age_ms: int
+    """Since the state was last made durable and the log cut behind it, or since the start."""
     problems: tuple[str, ...] = ()
     """Sentences for an operator: unreachable peers, refused connections, clock steps."""
 

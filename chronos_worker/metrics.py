@@ -75,6 +75,7 @@ def _node_gauges(status: WorkerStatus) -> Iterable[Metric]:
         "chronos_raft_applied_index": ("Last log index applied to the rows.", status.applied_index),
         "chronos_raft_journal_bytes": ("Length of the log on disk.", status.journal_bytes),
         "chronos_database_bytes": ("Length of the database on disk.", status.database_bytes),
+        "chronos_snapshot_age_seconds": ("Since the log was last cut.", status.snapshot_age_ms / 1_000),
         "chronos_leader_contact_age_seconds": (
             "Since a leader was last heard; 0 on it.",
             status.age_ms / 1_000,

@@ -94,6 +94,8 @@ class View(NamedTuple):
     ready: bool
     pool: PoolStats
     unreported: int
+    snapshot_at: int
+    """When the state was last made durable and the log cut behind it, or when the node started."""
 
 
 class Node:
@@ -140,6 +142,7 @@ class Node:
         self._stop_by_s: float | None = None
         self._stopped = False
         self._planned_at = 0
+        self._snapshot_at = clock.now_ms()
         self._pool_stats, self._pool_seen_at_s = deliveries.pool_stats(), 0.0
         self._reload_nodes()
         self._view = self._look(log.status())
@@ -203,10 +206,12 @@ class Node:
             self._life.working,
             self._pool_stats,
             len(self._outbox),
+            self._snapshot_at,
         )
 
     def _compact(self) -> None:
         self._log.compact(self._database.make_durable())
+        self._snapshot_at = self._clock.now_ms()
 
     def _next_batch(self) -> list[Entry]:
         batch, size = [], 0

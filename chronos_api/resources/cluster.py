@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from flask import Response
@@ -47,7 +48,9 @@ class MemberAnswer(Schema):
     breakers_open = fields.Integer()
     journal_bytes = fields.Integer()
     database_bytes = fields.Integer()
-    clock_skew_ms = fields.Integer(metadata={"description": "Its clock minus ours, give or take the way there."})
+    clock_skew_ms = fields.Integer(
+        metadata={"description": "Its clock minus this API process's, give or take the time this request took."}
+    )
     started_at = Instant()
     problems = fields.List(fields.String())
 
@@ -150,6 +153,7 @@ def _ask(call: AdminCall, *, to_leader: bool = False) -> Response:
 
 def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
     """All workers' views put together; of the cluster's own rows the most recent are shown."""
+    now = time.time_ns() // 1_000_000
     known = [status for status in statuses.values() if status is not None]
     newest = max(known, key=lambda status: status.applied_index, default=None)
     leader = max((s for s in known if s.role == "leader" and s.has_quorum), key=lambda s: s.term, default=None)
@@ -158,7 +162,7 @@ def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
         "leader": leader.node_id if leader else None,
         "term": leader.term if leader else None,
         "has_quorum": leader is not None,
-        "workers": [_member(url, status) for url, status in statuses.items()],
+        "workers": [_member(url, status, now) for url, status in statuses.items()],
         "nodes": [
             {
                 "node_id": node.node_id,
@@ -172,7 +176,7 @@ def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
     }
 
 
-def _member(url: str, status: WorkerStatus | None) -> dict[str, Any]:
+def _member(url: str, status: WorkerStatus | None, now: int) -> dict[str, Any]:
     if status is None:
         return {"url": url, "reachable": False, "problems": ["does not answer"]}
     return {
@@ -193,7 +197,7 @@ def _member(url: str, status: WorkerStatus | None) -> dict[str, Any]:
         "breakers_open": status.breakers_open,
         "journal_bytes": status.journal_bytes,
         "database_bytes": status.database_bytes,
-        "clock_skew_ms": 0,
+        "clock_skew_ms": status.now - now,
         "started_at": instant_text(status.started_at),
         "problems": list(status.problems),
     }

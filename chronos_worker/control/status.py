@@ -85,6 +85,7 @@ class StatusDesk:
             breakers_open=view.pool.open_breakers,
             journal_bytes=log.journal_bytes,
             database_bytes=self._database.size(),
+            snapshot_age_ms=max(0, self._clock.now_ms() - view.snapshot_at),
             problems=(*(f"{peer}: {text}" for peer, text in log.problems.items()), *self._notes()),
         )
 

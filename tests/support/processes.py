@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -87,10 +89,15 @@ def worker_in_thread(config_path):
     assert not failures, failures
 
 
+def _limit_files(size):
+    """From here on a file that grows beyond `size` bytes fails as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
 class Process:
     """One program of ours as a process of its own; its output goes to a file."""
 
-    def __init__(self, module, config_path, log_path):
+    def __init__(self, module, config_path, log_path, *, largest_file=None):
         self.log_path = Path(log_path)
         self._log = self.log_path.open("ab")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CHRONOS_")}
@@ -100,6 +107,8 @@ class Process:
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
+            # runs between fork and exec, takes no lock
+            preexec_fn=None if largest_file is None else partial(_limit_files, largest_file),  # noqa: PLW1509
         )
 
     def kill(self):

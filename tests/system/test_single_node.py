@@ -1,11 +1,15 @@
 """A worker as a process: it is killed, it comes back, and nothing is missing."""
 
+import contextlib
+import sqlite3
 import time
 
 from chronos_api.cluster_client import ClusterClient
 from chronos_common.commands import CreateJob
 from chronos_common.config import load_config
+from chronos_common.errors import ChronosError
 from chronos_common.models import ConcurrencyPolicy, ExecutionStatus, HttpTarget, JobSpec
+from chronos_common.protocol import GetJob, decode_result
 from tests.support.ledger import all_executions, unaccounted
 from tests.support.processes import SECRET, Process, free_port, wait_for, worker_status, write_config
 from tests.support.sink import sink
@@ -110,4 +114,57 @@ def test_a_configuration_with_a_typo_is_refused_with_the_path(tmp_path):
     process = Process("chronos_worker", config_path, tmp_path / "worker.log")
     assert process.popen.wait(timeout=20) == 2
     assert "dispatcher.seets is not a key of the configuration; did you mean seats?" in process.output()
+    process.close()
+
+
+def test_a_full_disk_stops_the_worker_with_a_reason_and_loses_nothing_acknowledged(tmp_path):
+    config_path = write_config(tmp_path)
+    config = load_config(config_path, {})
+    url = f"http://{config.cluster.control.address}"
+    process = Process("chronos_worker", config_path, tmp_path / "full.log", largest_file=600_000)
+    wait_for(lambda: (status := worker_status(url)) and status.ready, "the worker to be ready")
+    client = ClusterClient([url], SECRET)
+    acknowledged = []
+    description = "x" * 4_000
+    while process.popen.poll() is None:
+        name = f"job-{len(acknowledged)}"
+        try:
+            acknowledged.append(create(client, name, "http://127.0.0.1:9/", description=description).id)
+        except ChronosError:
+            break
+    assert process.popen.wait(timeout=20) == 70
+    assert "Traceback" not in process.output()
+    assert "worker_failed" in process.output()
+    process.close()
+    assert len(acknowledged) >= 5
+    process, client = start(config_path, tmp_path)
+    kept = [decode_result(GetJob(job_id), client.query(GetJob(job_id))) for job_id in acknowledged]
+    assert all(job is not None for job in kept)
+    process.terminate()
+    process.close()
+
+
+def test_an_unwritable_data_directory_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    config_path = write_config(tmp_path)
+    config_path.write_text(config_path.read_text().replace(str(tmp_path / "node-1"), str(blocked / "data")))
+    process = Process("chronos_worker", config_path, tmp_path / "worker.log")
+    assert process.popen.wait(timeout=20) == 3
+    assert str(blocked / "data") in process.output()
+    assert "Traceback" not in process.output()
+    process.close()
+
+
+def test_data_of_a_newer_version_is_refused(tmp_path):
+    config_path = write_config(tmp_path)
+    process, _ = start(config_path, tmp_path)
+    process.terminate()
+    process.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "node-1" / "chronos.sqlite3")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    process = Process("chronos_worker", config_path, tmp_path / "newer.log")
+    assert process.popen.wait(timeout=20) == 3
+    assert "schema 9999" in process.output()
     process.close()
