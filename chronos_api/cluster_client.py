@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from chronos_common.commands import Change
 from chronos_common.errors import BY_CODE, ChronosError, Internal, OutcomeUnknown, Unavailable
@@ -30,23 +31,31 @@ from chronos_common.protocol import (
     QueryReply,
     Read,
     Rejected,
-    TooOld,
     WorkerStatus,
     decode,
     encode,
 )
 
-T = TypeVar("T")
 WRITE_DEADLINE_S: Final = 8.0
-READ_DEADLINE_S: Final = 4.0
-_ATTEMPT_MS: Final = 5_000
+READ_DEADLINE_S: Final = 6.0
+_WRITE_WAIT_MS: Final = 5_000
+"""How long one worker may take to confirm a change before it is sent again."""
+_READ_WAIT_MS: Final = 2_000
+"""How long one worker may take to become as recent as asked before another is asked."""
+_SLACK_S: Final = 0.5
+"""What a worker that waits its full time needs to say so."""
+_READ_TIMEOUT_S: Final = _READ_WAIT_MS / 1_000 + _SLACK_S
+_READ_ROUNDS: Final = 2
+"""How often each worker is asked: a kept connection may have been closed just as it was used."""
 _CONNECT_S: Final = 1.0
 _PAUSE_S: Final = 0.1
 _STATUS_S: Final = 1.5
+_PROBES: Final = 8
+"""Workers asked at once for status or metrics."""
 
 
 class _Unreachable(Exception):
-    """A worker did not answer. `sent`: it may have got the request all the same."""
+    """A worker did not answer as one. `sent`: it may have got the request all the same."""
 
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
@@ -60,11 +69,20 @@ class ClusterClient:
     but the secret itself is sent to no host that is neither configured nor announced by such a worker.
     """
 
-    def __init__(self, workers: Iterable[str], secret: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        workers: Iterable[str],
+        secret: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._workers = tuple(worker.rstrip("/") for worker in workers)
         self._secret = secret
         self._clock = clock
+        self._sleep = sleep
         self._local = threading.local()
+        self._probes = ThreadPoolExecutor(_PROBES, thread_name_prefix="probe")
         self._leader: str | None = None
         self._nearest = 0
 
@@ -77,27 +95,31 @@ class ClusterClient:
             OutcomeUnknown: it may have been made; repeating it is safe.
         """
         deadline = self._clock() + WRITE_DEADLINE_S
-        unknown = False
-        reason = "no worker answers"
+        unknown, asked, reason = False, set[str](), "no worker answers"
         while (left := deadline - self._clock()) > 0:
-            wait_ms = max(100, min(_ATTEMPT_MS, int(left * 1_000)))
+            wait_ms = max(100, min(_WRITE_WAIT_MS, int(left * 1_000)))
             proposal = Proposal(command_id, fingerprint, principal, change, wait_ms)
-            reply, reason = self._propose_once(encode(proposal), wait_ms / 1_000, reason)
-            match reply:
+            url = self._leader or self._worker()
+            match self._propose_to(url, encode(proposal), wait_ms / 1_000 + _SLACK_S):
                 case Outcome(answer=Rejected() as rejected):
                     raise refusal(rejected)
-                case Outcome():
-                    return reply
-                case NotLeader(leader_url=url):
-                    self._leader = url
+                case Outcome() as outcome:
+                    return outcome
+                case NotLeader(leader_url=leader):
+                    self._leader = leader
                     reason = "the cluster has no leader right now"
-                    if url is not None:
+                    asked.add(url)
+                    if leader is not None and leader not in asked:
                         continue
+                    asked.clear()  # they point at each other: an election is under way
                 case Busy(message=message):
                     reason = message
-                case Pending() | _Unreachable(sent=True):
+                case Pending():
                     unknown = True
-            time.sleep(min(_PAUSE_S, max(0.0, deadline - self._clock())))
+                case _Unreachable() as error:
+                    unknown = unknown or error.sent
+                    reason = str(error)
+            self._sleep(max(0.0, min(_PAUSE_S, deadline - self._clock())))
         if unknown:
             raise OutcomeUnknown(
                 "the change was sent and not confirmed in time; repeat it with the same Idempotency-Key",
@@ -105,49 +127,58 @@ class ClusterClient:
             )
         raise Unavailable(f"the change could not be made: {reason}; nothing was changed", retry_after_s=1.0)
 
-    def _propose_once(self, body: bytes, wait_s: float, reason: str) -> tuple[ProposeReply | _Unreachable, str]:
-        url = self._leader or self._workers[self._nearest % len(self._workers)]
+    def _propose_to(self, url: str, body: bytes, timeout_s: float) -> ProposeReply | _Unreachable:
         try:
-            return self._call(url, "POST", "/v1/propose", body, ProposeReply, wait_s + 1), reason
+            reply: ProposeReply = self._call(url, "POST", "/v1/propose", body, ProposeReply, timeout_s)
         except _Unreachable as error:
             self._leader = None
             self._nearest += 1
-            return error, f"worker {url} does not answer"
+            return error
+        return reply
 
     def query(self, read: Read, *, min_index: int = 0, strong: bool = False) -> Found:
-        """Read from any worker that answers.
+        """Read from any worker that answers, first from the one that did last.
 
         Raises:
             Unavailable: none did in time, or none is as recent as asked.
         """
-        body = encode(Query(read, min_index, strong, int(READ_DEADLINE_S * 500)))
+        body = encode(Query(read, min_index, strong, _READ_WAIT_MS))
+        deadline = self._clock() + READ_DEADLINE_S
         reason = "no worker answers"
-        for attempt in range(len(self._workers)):
-            url = self._workers[(self._nearest + attempt) % len(self._workers)]
+        for attempt in range(_READ_ROUNDS * len(self._workers)):
+            if attempt == len(self._workers):
+                self._sleep(_PAUSE_S)
+            if self._clock() >= deadline:
+                break
             try:
-                reply: QueryReply = self._call(url, "POST", "/v1/query", body, QueryReply, READ_DEADLINE_S)
+                reply: QueryReply = self._call(self._worker(), "POST", "/v1/query", body, QueryReply, _READ_TIMEOUT_S)
             except _Unreachable as error:
                 reason = str(error)
-                continue
-            if isinstance(reply, Found):
-                self._nearest += attempt
-                return reply
-            reason = _sentence(reply)
+            else:
+                if isinstance(reply, Found):
+                    return reply
+                reason = reply.message
+            self._nearest += 1
         raise Unavailable(f"the read could not be answered: {reason}", retry_after_s=1.0)
 
     def admin(self, call: AdminCall, *, timeout_s: float = 10.0, to_leader: bool = False) -> AdminReply:
-        """Have a worker do something; `to_leader` follows to the leader first.
+        """Have a worker do something, once; `to_leader` follows to the leader first.
 
         Raises:
-            ChronosError: it was refused, or nobody answered.
+            ChronosError: it was refused.
+            Unavailable: nobody took it.
+            OutcomeUnknown: a worker took it and did not answer.
         """
-        url = self._workers[self._nearest % len(self._workers)]
+        url, reason = self._worker(), "no worker answers"
         for _ in range(len(self._workers) + 1):
             try:
                 reply: AdminReply = self._call(url, "POST", "/v1/admin", encode(call), AdminReply, timeout_s)
-            except _Unreachable:
+            except _Unreachable as error:
+                if error.sent:
+                    raise OutcomeUnknown(f"{error}; what was asked may have been done") from error
+                reason = str(error)
                 self._nearest += 1
-                url = self._workers[self._nearest % len(self._workers)]
+                url = self._worker()
                 continue
             if isinstance(reply, Rejected):
                 raise refusal(reply)
@@ -157,7 +188,7 @@ class ClusterClient:
                 url = reply.leader_url
                 continue
             return reply
-        raise Unavailable("no worker answers", retry_after_s=1.0)
+        raise Unavailable(reason, retry_after_s=1.0)
 
     def statuses(self) -> dict[str, WorkerStatus | None]:
         """The status of every configured worker; None for one that does not answer."""
@@ -174,8 +205,10 @@ class ClusterClient:
             except _Unreachable:
                 return None
 
-        with ThreadPoolExecutor(len(self._workers)) as threads:
-            return dict(zip(self._workers, threads.map(ask, self._workers), strict=True))
+        return dict(zip(self._workers, self._probes.map(ask, self._workers), strict=True))
+
+    def _worker(self) -> str:
+        return self._workers[self._nearest % len(self._workers)]
 
     def _call(self, url: str, method: str, path: str, body: bytes, kind: Any, timeout_s: float) -> Any:
         try:
@@ -185,10 +218,11 @@ class ClusterClient:
         except requests.ConnectTimeout as error:
             raise _Unreachable(f"worker {url} does not answer", sent=False) from error
         except requests.RequestException as error:
-            refused = "NewConnectionError" in repr(error) or "Connection refused" in repr(error)
-            raise _Unreachable(f"worker {url} does not answer", sent=not refused) from error
+            raise _Unreachable(f"worker {url} does not answer", sent=not _is_refusal(error)) from error
         if response.status_code != requests.codes.ok:
-            raise _Unreachable(f"worker {url} answered {response.status_code}", sent=False)
+            # It authenticates and reads before it acts, so only an error of its own leaves anything open.
+            sent = response.status_code >= requests.codes.server_error
+            raise _Unreachable(f"worker {url} answered {response.status_code}", sent=sent)
         try:
             return decode(response.content, kind)
         except msgspec.DecodeError as error:
@@ -210,5 +244,7 @@ def refusal(rejected: Rejected) -> ChronosError:
     return kind(rejected.message, violations=rejected.violations)
 
 
-def _sentence(reply: TooOld) -> str:
-    return reply.message
+def _is_refusal(error: requests.RequestException) -> bool:
+    """Whether no connection came about, so that nothing can have been sent."""
+    cause = error.args[0] if error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)
