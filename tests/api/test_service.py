@@ -45,7 +45,8 @@ def test_the_metrics_have_the_promised_names(api, job):
         "chronos_jobs_total", "chronos_jobs_enabled", "chronos_executions_total", "chronos_raft_is_leader",
         "chronos_raft_peers", "chronos_raft_term", "chronos_raft_commit_index", "chronos_raft_applied_index",
         "chronos_lateness_seconds", "chronos_dispatch_queue_depth", "chronos_dispatch_in_flight",
-        "chronos_retries_total", "chronos_circuit_breakers_open", "chronos_commit_latency_seconds", "chronos_snapshot_age_seconds",
+        "chronos_retries_total", "chronos_circuit_breakers_open", "chronos_commit_latency_seconds",
+        "chronos_snapshot_age_seconds",
     ):  # fmt: skip
         assert name in text, name
     assert job["id"] not in text
