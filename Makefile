@@ -30,6 +30,12 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 run: $(VENV)/.run ## a complete node on this machine, data in ./chronos-data
 	@$(BIN)/chronos
 
+cluster: $(VENV)/.run ## three workers and two API processes on loopback, data in ./chronos-cluster
+	@$(BIN)/python -m cli.chronos.local_cluster
+
+demo: $(VENV)/.run ## forty jobs, a receiver for them, and what arrives
+	@$(BIN)/python examples/demo.py
+
 lint: $(VENV)/.dev ## style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
