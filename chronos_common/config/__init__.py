@@ -54,6 +54,8 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     _override(document, environ, reader.problems)
     config: Config = reader.read(document, Config, "")
     problems = reader.problems or list(problems_of(config, has_keys=bool(read_api_keys(config))))
+    if config.cluster.raft.peers and "node_id" not in (document.get("cluster") or {}):
+        problems.append("cluster.node_id is missing; with cluster.raft.peers every node needs a name of its own")
     if problems:
         raise InvalidConfig(source, problems)
     return config
@@ -64,8 +66,10 @@ def _document(path: Path | None, source: str) -> dict[str, Any]:
         return {}
     try:
         documents = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidConfig(source, [f"cannot be read: {error}"]) from error
+    except OSError as error:
+        raise InvalidConfig(source, [f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfig(source, [f"is not UTF-8: {error}"]) from error
     except BadYaml as error:
         raise InvalidConfig(source, [f"is not acceptable YAML: {error}"]) from error
     found = [document for document in documents if document is not None]
@@ -85,8 +89,8 @@ def _override(document: dict[str, Any], environ: Mapping[str, str], problems: li
             continue
         try:
             _put(document, known[name], environ[name])
-        except (BadYaml, IndexError) as error:
-            problems.append(f"{name} is {environ[name]!r}, which is not acceptable YAML: {error}")
+        except BadYaml as error:
+            problems.append(f"{name} is not acceptable YAML: {error}")
 
 
 def _put(document: dict[str, Any], path: tuple[str, ...], text: str) -> None:
@@ -94,7 +98,7 @@ def _put(document: dict[str, Any], path: tuple[str, ...], text: str) -> None:
     for section in sections:
         inner = document.get(section)
         document[section] = document = dict(inner) if isinstance(inner, dict) else {}
-    document[key] = text if is_text(Config, path) else read_yaml(text)[0]
+    document[key] = text if is_text(Config, path) else next(iter(read_yaml(text)), None)
 
 
 def read_api_keys(config: Config) -> tuple[ApiKey, ...]:
@@ -102,7 +106,7 @@ def read_api_keys(config: Config) -> tuple[ApiKey, ...]:
     path = Path(config.cluster.data_dir) / KEYS_FILE
     try:
         made = msgspec.json.decode(path.read_bytes(), type=tuple[ApiKey, ...])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         made = ()
     except (OSError, msgspec.DecodeError) as error:
         raise InvalidConfig(str(path), [f"cannot be read: {error}"]) from error

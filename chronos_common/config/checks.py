@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from chronos_common.config.keys import Cluster, Config
 
 MIN_SECRET: int = 16
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_URL = re.compile(r"https?://[^/?#\s]+")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -37,6 +40,10 @@ def problems_of(config: Config, *, has_keys: bool) -> Iterable[str]:
     yield from _addresses(config)
     yield from _members(config)
     yield from _auth(config, has_keys=has_keys)
+    yield from _networks(config)
+    for url in config.api.workers:
+        if not _URL.fullmatch(url):
+            yield f"api.workers: {url!r} is no address of a control port; accepted is one such as http://10.0.0.1:7610"
     retry = config.scheduler.default_retry_policy
     if retry.initial_interval > retry.max_interval:
         yield "scheduler.default_retry_policy.initial_interval is longer than max_interval"
@@ -119,6 +126,23 @@ def _auth(config: Config, *, has_keys: bool) -> Iterable[str]:
     names = [key.name for key in config.auth.keys]
     if len(set(names)) < len(names):
         yield "auth.keys: two keys share a name"
+    for key in config.auth.keys:
+        if not _HASH.fullmatch(key.hash):
+            yield f"auth.keys ({key.name}): hash must be what `chronos keys new` prints as such, not the key itself"
+
+
+def _networks(config: Config) -> Iterable[str]:
+    http = config.dispatcher.http
+    named = {"allow_addresses": http.allow_addresses, "deny_addresses": http.deny_addresses}
+    for name, networks in named.items():
+        for network in networks:
+            try:
+                ipaddress.ip_network(network, strict=False)
+            except ValueError:
+                yield (
+                    f"dispatcher.http.{name}: {network!r} is no network; accepted are 10.0.0.0/8, "
+                    "a single address, and their IPv6 kind"
+                )
 
 
 def _host(address: str) -> str:

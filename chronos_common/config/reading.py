@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import reprlib
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -10,8 +11,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from chronos_common.config.keys import Bounds, DurationMs
+from chronos_common.config.keys import Bounds, DurationMs, Peer
 from chronos_common.durations import InvalidDuration, format_duration, parse_duration_ms
+
+_SECRETS = ("secret", "hash")
+_MASK = "********"
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 100
+"""Shows a value that may be large, or deep, in one line."""
 
 
 class Reader:
@@ -45,6 +52,8 @@ class Reader:
     def _section(self, value: Any, kind: type[msgspec.Struct], path: str) -> Any:
         if value is None:
             value = {}
+        if kind is Peer and isinstance(value, str) and "=" in value:
+            value = dict(zip(("id", "address"), value.split("=", 1), strict=True))
         if not isinstance(value, Mapping):
             self._wrong(path, value, "a mapping of keys", None)
             value = {}
@@ -85,7 +94,8 @@ class Reader:
         return value if value in choices else self._wrong(path, value, f"one of {', '.join(choices)}", default)
 
     def _wrong(self, path: str, value: Any, accepted: str, default: Any) -> Any:
-        self.problems.append(f"{path or 'the file'} is {value!r}; accepted is {accepted}")
+        given = _MASK if path.rpartition(".")[2] in _SECRETS else _short.repr(value)
+        self.problems.append(f"{path or 'the file'} is {given}; accepted is {accepted}")
         return default
 
     def _unknown(self, path: str, key: str, known: list[str]) -> None:

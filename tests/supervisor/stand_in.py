@@ -28,7 +28,8 @@ if how == "orphaning":
     os.wait()
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 note("started")
-(directory / f"{name}.ready").write_text(str(os.getpid()))
+(directory / f"{name}.pid").write_text(str(os.getpid()))
+(directory / f"{name}.pid").rename(directory / f"{name}.ready")
 while True:
     signal.sigwait({signal.SIGTERM})
     note("told to end")
