@@ -31,7 +31,6 @@ from cli.chronosctl.documents import read_documents  # noqa: E402 - as above
 from cli.chronosctl.executions import COLUMNS, WIDTHS, News  # noqa: E402 - as above
 from cli.chronosctl.failures import CliError  # noqa: E402 - as above
 from cli.chronosctl.loading import Change, load  # noqa: E402 - as above
-from cli.chronosctl.lookup import named  # noqa: E402 - as above
 from cli.chronosctl.output import Printer  # noqa: E402 - as above
 from cli.chronosctl.session import DEFAULT_SERVER, Session  # noqa: E402 - as above
 
@@ -130,15 +129,16 @@ def own_node(directory: Path) -> Iterator[Api]:
 def load_jobs(session: Session, target: str) -> int:
     """Create the jobs, or bring those of an earlier demo up to date; gives how many."""
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=ONE_SHOT_AFTER_S)
+    earlier = session.api.pages("/jobs", namespace="default", tag="demo:yes")
+    known = {str(job["name"]): str(job["id"]) for job in earlier}
     changes = []
     for document in read_documents([str(HERE / "jobs.yaml")]):
         job = document.body
         job["webhook"]["url"] = job["webhook"]["url"].replace(WRITTEN_PORT, target)
         if str(job.get("schedule")).startswith("@at"):
             job["schedule"] = f"@at {soon:%Y-%m-%dT%H:%M:%SZ}"
-        known = named(session.api, job["name"], "default")
-        op, known_id = ("update", known[0]["id"]) if known else ("create", None)
-        changes.append(Change(op, job["name"], document.source, known_id, job))
+        known_id = known.get(job["name"])
+        changes.append(Change("update" if known_id else "create", job["name"], document.source, known_id, job))
     for outcome in load(session, changes):
         if outcome.failure is not None:
             raise outcome.failure
