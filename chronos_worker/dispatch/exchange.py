@@ -109,9 +109,7 @@ class Exchange:
             return self._result(judged, str(refusal), hop, now_s)
         return self._request
 
-    def _result(
-        self, judged: verdict.Verdict, error: str | None, hop: Hop | None, now_s: float
-    ) -> DeliveryResult:
+    def _result(self, judged: verdict.Verdict, error: str | None, hop: Hop | None, now_s: float) -> DeliveryResult:
         total_ms = (now_s - self._started_s) * 1_000
         timings = {"total": round(total_ms, 3)}
         if hop is not None and hop.timings_ms:

@@ -170,9 +170,7 @@ class Transfers:
     def turn(self) -> list[tuple[AttemptKey, Hop]]:
         """Do what is ready, without waiting; gives the requests that ended."""
         for fd, events in self._epoll.poll(0, _EVENTS_PER_TURN):
-            mask = (pycurl.CSELECT_OUT if events & EPOLLOUT else 0) | (
-                pycurl.CSELECT_IN if events & ~EPOLLOUT else 0
-            )
+            mask = (pycurl.CSELECT_OUT if events & EPOLLOUT else 0) | (pycurl.CSELECT_IN if events & ~EPOLLOUT else 0)
             self._multi.socket_action(fd, mask)
         if self._due_s is not None and self._due_s <= time.monotonic():
             self._due_s = None

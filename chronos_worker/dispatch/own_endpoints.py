@@ -56,9 +56,7 @@ class OwnEndpoints:
 
     def _resolved(self) -> list[tuple[str, int]]:
         return [
-            (address, port)
-            for host, port in self._settings.own_endpoints
-            for address in self._known.get(host, ())
+            (address, port) for host, port in self._settings.own_endpoints for address in self._known.get(host, ())
         ]
 
     def _keep_up(self) -> None:

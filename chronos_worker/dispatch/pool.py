@@ -302,9 +302,7 @@ class DispatchPool:
                 slot.child.send(_encode(Orders(abort=batch)))
         return unsent
 
-    def _result(
-        self, key: AttemptKey, reason: Reason, error: str, wait_ms: int | None = None
-    ) -> DeliveryResult:
+    def _result(self, key: AttemptKey, reason: Reason, error: str, wait_ms: int | None = None) -> DeliveryResult:
         judged, now = judge_failure(reason, wait_ms), self._now_ms()
         return DeliveryResult(
             execution_id=key[0],

@@ -30,9 +30,7 @@ def next_hop(sent: Request, http_status: int, url: str) -> Request:
     """
     url = urldefrag(url).url
     if len(url) > _MAX_URL_CHARS:
-        raise ForbiddenRedirect(
-            f"redirected to a URL of {len(url)} characters; accepted are {_MAX_URL_CHARS}"
-        )
+        raise ForbiddenRedirect(f"redirected to a URL of {len(url)} characters; accepted are {_MAX_URL_CHARS}")
     try:
         origin = parse_origin(urlsplit(url))
     except (InvalidTarget, ValueError) as error:

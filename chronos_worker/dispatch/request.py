@@ -241,9 +241,7 @@ def _header(name: str, value: str, *, secret: bool) -> Header:
     if not _TOKEN.fullmatch(name):
         raise InvalidTarget(f"header name {name!r} cannot be sent; accepted are letters, digits and dashes")
     if _CONTROL.search(value):
-        raise InvalidTarget(
-            f"header {name}: its value holds control characters; accepted is one line of text"
-        )
+        raise InvalidTarget(f"header {name}: its value holds control characters; accepted is one line of text")
     value = value.strip()
     # libcurl: "Name:" would remove the header, "Name;" sends it empty.
     line = f"{name}: {value}" if value else f"{name};"

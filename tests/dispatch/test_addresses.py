@@ -20,9 +20,7 @@ def test_an_address_nobody_should_call_is_refused(ip):
     assert AddressPolicy(AddressSettings()).refusal(ip, 80)
 
 
-@pytest.mark.parametrize(
-    "ip", ["127.0.0.1", "::1", "10.1.2.3", "192.168.0.9", "fd12::1", "8.8.8.8", "2606:4700::1"]
-)
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1", "10.1.2.3", "192.168.0.9", "fd12::1", "8.8.8.8", "2606:4700::1"])
 def test_loopback_private_and_public_addresses_are_allowed(ip):
     assert AddressPolicy(AddressSettings()).refusal(ip, 80) is None
 

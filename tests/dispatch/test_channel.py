@@ -12,9 +12,7 @@ from tests.dispatch.making import delivery
 def test_messages_come_out_as_they_went_in_however_the_bytes_arrive(messages, step):
     stream = b"".join(map(frame, messages))
     reader = FrameReader()
-    found = [
-        each for start in range(0, len(stream), step) for each in reader.feed(stream[start : start + step])
-    ]
+    found = [each for start in range(0, len(stream), step) for each in reader.feed(stream[start : start + step])]
     assert found == messages
 
 

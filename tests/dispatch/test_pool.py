@@ -110,9 +110,7 @@ def test_beyond_its_seats_it_takes_nothing(node_with, receiver):
 def test_a_burst_larger_than_the_pipe_arrives_whole(node_with, receiver):
     node = node_with()
     body = "b" * 20_000
-    results = node.send(
-        *(delivery(receiver.url("/ok"), number=n, method="POST", body=body) for n in range(400))
-    )
+    results = node.send(*(delivery(receiver.url("/ok"), number=n, method="POST", body=body) for n in range(400)))
     assert {each.status for each in results} == {AttemptStatus.SUCCEEDED}
     assert {len(each.body) for each in receiver.requests} == {20_000}
 
@@ -298,9 +296,7 @@ def test_sending_once_obeys_the_same_rules():
 
 def test_the_sending_process_loads_neither_the_log_nor_the_store():
     program = "import sys, chronos_worker.dispatch.worker_process; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert not {"structlog", "sqlalchemy", "pysyncobj", "flask", "requests"} & set(loaded.split())
 
 

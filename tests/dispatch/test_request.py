@@ -104,9 +104,7 @@ def test_a_content_type_of_the_users_own_is_kept():
 def test_a_payload_replaces_the_body_and_its_content_type():
     made = request(method="POST", body="text", payload={"a": 1}, has_payload=True)
     assert made.body == b'{"a":1}'
-    assert [line for line in made.lines if line.startswith(b"Content-Type")] == [
-        b"Content-Type: application/json"
-    ]
+    assert [line for line in made.lines if line.startswith(b"Content-Type")] == [b"Content-Type: application/json"]
 
 
 def test_a_payload_of_none_sends_no_body():

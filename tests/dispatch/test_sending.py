@@ -276,9 +276,7 @@ def test_secrets_do_not_follow_a_redirect_to_another_host(looping, receiver):
     with Receiver({"/away": redirect(receiver.url("/ok", host="localhost"))}) as first:
         loop = looping()
         loop.start(
-            assignment(
-                first.url("/away"), auth=BearerAuth("tok"), headers={"X-Api-Key": "k", "Accept": "a/b"}
-            )
+            assignment(first.url("/away"), auth=BearerAuth("tok"), headers={"X-Api-Key": "k", "Accept": "a/b"})
         )
         assert loop.results()[0].status is AttemptStatus.SUCCEEDED
         assert first.requests[0].headers["authorization"] == "Bearer tok"
@@ -289,9 +287,7 @@ def test_secrets_do_not_follow_a_redirect_to_another_host(looping, receiver):
     assert there["host"] == f"localhost:{receiver.port}"
 
 
-@pytest.mark.parametrize(
-    "host", ["169.254.169.254", "[::ffff:169.254.169.254]", "0.0.0.0", "0", "2852039166"]
-)
+@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "0.0.0.0", "0", "2852039166"])
 def test_a_forbidden_address_is_never_connected_to_however_it_is_written(looping, host):
     loop = looping()
     loop.start(assignment(f"http://{host}:1/"))

@@ -123,9 +123,7 @@ def test_once_fires_once_in_the_jobs_zone_or_at_its_own_offset():
     local = parse_schedule("@at 2027-01-01T09:00:00", "Asia/Tokyo")
     assert local.next_after(0, 0) == ms("2027-01-01T00:00+00:00")
     assert local.next_after(local.next_after(0, 0), 0) is None
-    assert parse_schedule("@at 2027-01-01T09:00:00Z", "Asia/Tokyo").next_after(0, 0) == ms(
-        "2027-01-01T09:00+00:00"
-    )
+    assert parse_schedule("@at 2027-01-01T09:00:00Z", "Asia/Tokyo").next_after(0, 0) == ms("2027-01-01T09:00+00:00")
 
 
 @pytest.mark.parametrize("expression", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2 */7"])
