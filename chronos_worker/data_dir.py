@@ -33,16 +33,23 @@ class DataDir:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise DataDirError(f"the data directory {path} cannot be written: {error.strerror}") from error
-        self._take_lock()
-        self._claim(node_id)
+            raise self._unwritable(error) from error
+        try:
+            self._take_lock()
+            self._claim(node_id)
+            self._incarnation = self._read_incarnation()
+        except OSError as error:
+            self.close()
+            raise self._unwritable(error) from error
+        except DataDirError:
+            self.close()
+            raise
 
     def _take_lock(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.read(self._lock, 32).decode(errors="replace").strip() or "unknown"
-            os.close(self._lock)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
             raise DataDirError(
@@ -57,25 +64,49 @@ class DataDir:
             _write_durably(file, node_id)
         owner = file.read_text(encoding="utf-8")
         if owner != node_id:
-            self.close()
             raise DataDirError(
                 f"the data directory {self.path} belongs to node {owner!r}, this is {node_id!r}: "
                 "set cluster.node_id back, or use another directory"
             )
 
-    def next_incarnation(self, at_least: int) -> int:
-        """A number no life of this node ever had, on disk before it is returned."""
+    def _read_incarnation(self) -> int:
         file = self.path / _INCARNATION_FILE
-        last = int(file.read_text(encoding="utf-8")) if file.exists() else 0
-        following = max(last + 1, at_least)
-        _write_durably(file, str(following))
+        if not file.exists():
+            return 0
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if not text.isdecimal():
+            raise DataDirError(
+                f"{file} is damaged: it holds {text[:20]!r}, no number; restore the directory from a backup, "
+                "or let the node join anew with another one"
+            )
+        return int(text)
+
+    def _unwritable(self, error: OSError) -> DataDirError:
+        return DataDirError(f"the data directory {self.path} cannot be written: {error.strerror}")
+
+    def next_incarnation(self, at_least: int) -> int:
+        """A number no life of this node ever had, on disk before it is returned.
+
+        Raises:
+            OSError: it could not be made durable.
+        """
+        following = max(self._incarnation + 1, at_least)
+        _write_durably(self.path / _INCARNATION_FILE, str(following))
+        self._incarnation = following
         return following
 
     def own_secret(self, name: str) -> str:
-        """The secret a single node made for itself; made now if there is none."""
+        """The secret a single node made for itself; made now if there is none.
+
+        Raises:
+            DataDirError: it cannot be kept.
+        """
         file = self.path / name
-        if not file.exists():
-            _write_durably(file, secrets.token_urlsafe(2 * MIN_SECRET))
+        try:
+            if not file.exists():
+                _write_durably(file, secrets.token_urlsafe(2 * MIN_SECRET))
+        except OSError as error:
+            raise self._unwritable(error) from error
         return file.read_text(encoding="utf-8").strip()
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """Reading the configuration: what is refused, and what the refusal says."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -314,10 +316,13 @@ def test_the_file_can_be_named_by_the_environment(tmp_path):
     assert default_path({"CHRONOS_CONFIG": str(tmp_path)}) == tmp_path
 
 
+names = st.sampled_from(["cluster", "raft", "peers", "id", "http", "server", "auth", "keys", "tls", "x"])
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-    st.sampled_from(["cluster", "raft", "peers", "id", "http", "server", "auth", "keys", "tls", "x"]), inner, max_size=3
-), max_leaves=12)  # fmt: skip
+trees = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=12,
+)
 
 
 @given(document=trees)
@@ -326,7 +331,5 @@ def test_no_value_whatever_ends_in_anything_but_a_configuration_or_a_refusal(doc
 
     path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
     path.write_text(yaml.safe_dump(document))
-    try:
-        load_config(path, {})
-    except InvalidConfig as refused:
-        assert refused.problems
+    with contextlib.suppress(InvalidConfig):
+        assert isinstance(load_config(path, {}), Config)
