@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask, Response, g, request
-from flask_smorest import Api
 
 from chronos_api import docs, metrics, problems
 from chronos_api.calls import EXTENSION, Services
 from chronos_api.cluster_client import ClusterClient
 from chronos_api.guard import Guard
+from chronos_api.openapi import make_api
 from chronos_api.parsing import MAX_BATCH_BYTES, MAX_BODY_BYTES
 from chronos_api.rate_limit import RateLimiter
 from chronos_api.resources import batches, cluster, executions, health, jobs, schedules, versions, webhooks
 from chronos_api.settings import ApiSettings
-from chronos_common import VERSION
 
 _BATCH_PATH: Final = "/api/v1/jobs:batch"
 _BLUEPRINTS: Final = (jobs, batches, versions, executions, schedules, webhooks, cluster, health)
@@ -26,7 +25,7 @@ _BLUEPRINTS: Final = (jobs, batches, versions, executions, schedules, webhooks, 
 def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Flask:
     """One API process's app. It keeps no state but connections, rate limits and metrics."""
     app = Flask("chronos_api", static_folder=None)
-    app.config.update(_configuration())
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
     app.url_map.strict_slashes = False
     client = client or ClusterClient(settings.workers, settings.secret)
     app.extensions[EXTENSION] = Services(client, settings)
@@ -34,8 +33,7 @@ def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Fl
     app.before_request(Guard(settings, RateLimiter(settings.requests_per_second, settings.burst, time.monotonic)))
     app.after_request(_finish)
     problems.register(app)
-    api = Api(app)
-    _describe_security(api, settings)
+    api = make_api(app, open_access=settings.open_access)
     for module in _BLUEPRINTS:
         api.register_blueprint(module.blueprint)
     problems.register(app)  # ours, not flask-smorest's
@@ -45,38 +43,19 @@ def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Fl
     return app
 
 
-def _configuration() -> dict[str, Any]:
-    return {
-        "API_TITLE": "Chronos",
-        "API_VERSION": VERSION,
-        "OPENAPI_VERSION": "3.1.0",
-        "OPENAPI_URL_PREFIX": "/api",
-        "OPENAPI_JSON_PATH": "openapi.json",
-        "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,
-        "MAX_FORM_MEMORY_SIZE": 0,
-        "PROPAGATE_EXCEPTIONS": False,
-    }
-
-
-def _describe_security(api: Api, settings: ApiSettings) -> None:
-    components = api.spec.components
-    components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
-    components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
-    if not settings.open_access:
-        api.spec.options["security"] = [{"bearer": []}, {"api_key": []}]
-
-
 def _bound_body() -> None:
     if request.path == _BATCH_PATH:
         request.max_content_length = MAX_BATCH_BYTES
 
 
 def _finish(response: Response) -> Response:
-    """What every answer says: how recent it is, and that no browser should guess about it."""
+    """What every answer says: how recent it is, and that a browser is to do nothing with it but show it."""
     if "index" in g:
         response.headers["X-Chronos-Index"] = str(g.index)
     if "age_ms" in g:
         response.headers["X-Chronos-Age-Ms"] = str(g.age_ms)
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
     response.headers.setdefault("Cache-Control", "no-store")
     return response

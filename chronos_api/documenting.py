@@ -13,6 +13,7 @@ from chronos_common.schemas.fields import Choice, Strict, Text, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PROBLEM_CONTENT: Final = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 ALWAYS: Final = (400, 401, 403, 422, 429, 500, 503)
 """Statuses any authenticated endpoint may answer with."""
 
@@ -23,12 +24,38 @@ IDEMPOTENCY_KEY: Final = {
     "description": "The same key with the same request gets the same answer, once the change was made (24 hours).",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
+MIN_INDEX: Final = {
+    "in": "header",
+    "name": "X-Chronos-Min-Index",
+    "required": False,
+    "description": "An X-Chronos-Index of an earlier answer; this one will not be older, or 503.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+}
 IF_MATCH: Final = {
     "in": "header",
     "name": "If-Match",
     "required": False,
     "description": "The ETag of the version to be changed; 412 if it is no longer the current one.",
     "schema": {"type": "string", "pattern": '^("[0-9]{1,18}"|\\*)$'},
+}
+ETAG: Final = {
+    "ETag": {"description": "The job's version, for If-Match.", "schema": {"type": "string", "pattern": '^"[0-9]+"$'}}
+}
+LOCATION: Final = {
+    "Location": {"description": "Where it can be read.", "schema": {"type": "string", "format": "uri-reference"}}
+}
+EXAMPLE_JOB: Final = {
+    "name": "daily-report",
+    "schedule": "0 9 * * *",
+    "timezone": "America/New_York",
+    "webhook": {
+        "url": "https://api.example.com/reports/generate",
+        "method": "POST",
+        "headers": {"Authorization": "Bearer token123"},
+    },
+    "retry_policy": {"max_attempts": 3, "initial_interval": "1s", "multiplier": 2.0},
+    "timeout": "5m",
+    "enabled": True,
 }
 
 

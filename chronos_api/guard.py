@@ -14,6 +14,8 @@ from chronos_common.errors import Forbidden, RateLimited, Unauthenticated
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SCOPE: Final = "_chronos_scope"
+SCOPE_EXTENSION: Final = "x-chronos-scope"
+"""Where the OpenAPI document tells the scope of an operation."""
 ANONYMOUS: Final = "anonymous"
 
 
@@ -22,6 +24,9 @@ def needs(scope: str) -> Callable[[F], F]:
 
     def mark(endpoint: F) -> F:
         setattr(endpoint, _SCOPE, scope)
+        documented = getattr(endpoint, "_apidoc", None)
+        if documented is not None:
+            documented.setdefault("manual_doc", {})[SCOPE_EXTENSION] = scope
         return endpoint
 
     return mark

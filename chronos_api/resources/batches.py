@@ -13,7 +13,7 @@ from marshmallow import Schema, ValidationError, fields
 from chronos_api.answers import answer
 from chronos_api.batching import MAX_COMMAND_BYTES, Change, Item, Told, propose_each, size_of
 from chronos_api.calls import propose, read, services
-from chronos_api.documenting import IDEMPOTENCY_KEY, problems
+from chronos_api.documenting import EXAMPLE_JOB, IDEMPOTENCY_KEY, problems
 from chronos_api.guard import needs
 from chronos_api.problems import ProblemSchema
 from chronos_api.resources.jobs import new_spec, with_secrets
@@ -61,7 +61,7 @@ class Batches(MethodView):
     """Loading jobs."""
 
     @needs("write")
-    @blueprint.arguments(BatchBody)
+    @blueprint.arguments(BatchBody, example={"items": [{"op": "create", "job": EXAMPLE_JOB}], "atomic": False})
     @blueprint.response(200, BatchAnswer)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 413, 415)

@@ -12,7 +12,7 @@ from marshmallow import fields
 from chronos_api.answers import answer
 from chronos_api.calls import propose, read_or_404
 from chronos_api.cursors import read_cursor, write_cursor
-from chronos_api.documenting import IDEMPOTENCY_KEY, Consistency, Page, page_of, problems
+from chronos_api.documenting import IDEMPOTENCY_KEY, LOCATION, Consistency, Page, page_of, problems
 from chronos_api.guard import needs
 from chronos_api.resources.jobs import execution_response
 from chronos_common import ids
@@ -89,7 +89,7 @@ class ReplayOne(MethodView):
     """Running an execution again."""
 
     @needs("write")
-    @blueprint.response(202, ExecutionAnswer)
+    @blueprint.response(202, ExecutionAnswer, headers=LOCATION)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 404, 409)
     def post(self, execution_id: Any) -> Response:
@@ -102,7 +102,7 @@ class CancelOne(MethodView):
     """Ending an execution."""
 
     @needs("write")
-    @blueprint.response(202, ExecutionAnswer)
+    @blueprint.response(202, ExecutionAnswer, headers=LOCATION)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 404, 409)
     def post(self, execution_id: Any) -> Response:
@@ -128,7 +128,7 @@ class ReplayOneOfJob(MethodView):
     """Running an execution again, by way of its job."""
 
     @needs("write")
-    @blueprint.response(202, ExecutionAnswer)
+    @blueprint.response(202, ExecutionAnswer, headers=LOCATION)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 404, 409)
     def post(self, job_id: Any, execution_id: Any) -> Response:
@@ -142,7 +142,7 @@ class CancelOneOfJob(MethodView):
     """Ending an execution, by way of its job."""
 
     @needs("write")
-    @blueprint.response(202, ExecutionAnswer)
+    @blueprint.response(202, ExecutionAnswer, headers=LOCATION)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 404, 409)
     def post(self, job_id: Any, execution_id: Any) -> Response:

@@ -14,7 +14,17 @@ from marshmallow import ValidationError, fields
 from chronos_api.answers import answer
 from chronos_api.calls import expected_version, propose, read, read_or_404, services
 from chronos_api.cursors import Count, read_cursor, write_cursor
-from chronos_api.documenting import IDEMPOTENCY_KEY, IF_MATCH, Consistency, Page, page_of, problems
+from chronos_api.documenting import (
+    ETAG,
+    EXAMPLE_JOB,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    LOCATION,
+    Consistency,
+    Page,
+    page_of,
+    problems,
+)
 from chronos_api.guard import needs
 from chronos_api.parsing import JSON_TYPES, read_json
 from chronos_common.commands import CreateJob, DeleteJob, TriggerJob, UpdateJob
@@ -110,8 +120,8 @@ class Jobs(MethodView):
         return answer(body if page.total is None else {**body, "total": page.total})
 
     @needs("write")
-    @blueprint.arguments(JobDocument)
-    @blueprint.response(201, JobAnswer)
+    @blueprint.arguments(JobDocument, example=EXAMPLE_JOB)
+    @blueprint.response(201, JobAnswer, headers={**ETAG, **LOCATION})
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 409, 413, 415)
     def post(self, document: dict[str, Any]) -> Response:
@@ -127,15 +137,15 @@ class OneJob(MethodView):
 
     @needs("read")
     @blueprint.arguments(Consistency, location="query")
-    @blueprint.response(200, JobAnswer)
+    @blueprint.response(200, JobAnswer, headers=ETAG)
     @problems(blueprint, 404)
     def get(self, _query: dict[str, Any], job_id: Any) -> Response:
         """Read a job."""
         return job_response(_job(str(job_id)))
 
     @needs("write")
-    @blueprint.arguments(JobDocument)
-    @blueprint.response(200, JobAnswer)
+    @blueprint.arguments(JobDocument, example=EXAMPLE_JOB)
+    @blueprint.response(200, JobAnswer, headers=ETAG)
     @blueprint.doc(parameters=[IF_MATCH])
     @problems(blueprint, 404, 409, 412, 413, 415)
     def put(self, document: dict[str, Any], job_id: Any) -> Response:
@@ -143,7 +153,7 @@ class OneJob(MethodView):
         return _edit(str(job_id), lambda _: spec_of(document, services().settings.defaults))
 
     @needs("write")
-    @blueprint.response(200, JobAnswer)
+    @blueprint.response(200, JobAnswer, headers=ETAG)
     @blueprint.doc(parameters=[IF_MATCH], requestBody=_MERGE_PATCH)
     @problems(blueprint, 404, 409, 412, 413, 415)
     def patch(self, job_id: Any) -> Response:
@@ -167,7 +177,7 @@ class EnableJob(MethodView):
     """Switching a job on."""
 
     @needs("write")
-    @blueprint.response(200, JobAnswer)
+    @blueprint.response(200, JobAnswer, headers=ETAG)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 404, 409)
     def post(self, job_id: Any) -> Response:
@@ -180,7 +190,7 @@ class DisableJob(MethodView):
     """Switching a job off."""
 
     @needs("write")
-    @blueprint.response(200, JobAnswer)
+    @blueprint.response(200, JobAnswer, headers=ETAG)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 404, 409)
     def post(self, job_id: Any) -> Response:
@@ -194,7 +204,7 @@ class TriggerOne(MethodView):
 
     @needs("write")
     @blueprint.arguments(TriggerBody, required=False)
-    @blueprint.response(202, ExecutionAnswer)
+    @blueprint.response(202, ExecutionAnswer, headers=LOCATION)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY])
     @problems(blueprint, 404, 409, 413, 415)
     def post(self, body: dict[str, Any], job_id: Any) -> Response:

@@ -13,7 +13,7 @@ from marshmallow import Schema, fields
 from chronos_api.answers import answer
 from chronos_api.calls import expected_version, propose, read_or_404
 from chronos_api.cursors import Count, read_cursor, write_cursor
-from chronos_api.documenting import IDEMPOTENCY_KEY, IF_MATCH, Consistency, page_of, problems
+from chronos_api.documenting import ETAG, IDEMPOTENCY_KEY, IF_MATCH, Consistency, page_of, problems
 from chronos_api.guard import needs
 from chronos_api.resources.jobs import job_response
 from chronos_common.commands import UpdateJob
@@ -112,7 +112,7 @@ class Rollback(MethodView):
     """Going back."""
 
     @needs("write")
-    @blueprint.response(200, JobAnswer)
+    @blueprint.response(200, JobAnswer, headers=ETAG)
     @blueprint.doc(parameters=[IDEMPOTENCY_KEY, IF_MATCH])
     @problems(blueprint, 404, 409, 412)
     def post(self, job_id: Any, version: int) -> Response:
