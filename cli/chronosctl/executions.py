@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import islice
 from typing import Any, Final
 
 import click
 
+from chronos_common.errors import NotFound
 from cli.chronosctl.client import Api
 from cli.chronosctl.failures import UNAVAILABLE, UNSUCCESSFUL, CliError
 from cli.chronosctl.lookup import execution_id, job_path
@@ -23,7 +23,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
 WIDTHS: Final = (24, 9, 8, 8, 36, 24)
 _REMEMBERED: Final = 20_000
 _LOOK_BACK: Final = 1_000
-"""How many of the newest executions a watch looks at in each turn."""
+_LOOK_PAGE: Final = 100
+_FOLLOWED: Final = 20
+"""How many unfinished executions off the pages a look asks for one by one."""
 
 
 @click.group()
@@ -131,24 +133,60 @@ def _watch(session: Session, path: str, query: dict[str, Any], limit: int, inter
 
 
 class News:
-    """What is new or has changed among the newest executions since the last look; remembers a bounded number."""
+    """What is new or has changed since the last look; remembers a bounded number.
+
+    A look reads the newest executions as far back as they are news, and asks for those it saw unfinished.
+    """
 
     def __init__(self, api: Api, path: str, query: dict[str, Any]) -> None:
         self._api = api
         self._path = path
         self._query = query
         self._seen: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
+        self._unfinished: OrderedDict[str, None] = OrderedDict()
 
     def look(self) -> list[dict[str, Any]]:
         """The news, the oldest fire time first."""
+        found: list[dict[str, Any]] = []
+        looked_at: set[str] = set()
+        cursor = None
+        while len(looked_at) < _LOOK_BACK:
+            page = self._api.get(self._path, **self._query, limit=_LOOK_PAGE, cursor=cursor)
+            news = [item for item in page["items"] if self._note(item)]
+            found += news
+            looked_at.update(item["id"] for item in page["items"])
+            cursor = page["next_cursor"]
+            if cursor is None or len(news) < len(page["items"]):
+                break
+        if not self._query.get("status"):
+            found += self._followed(looked_at)
+        return sorted(found, key=lambda item: str(item["fire_time"]))
+
+    def _followed(self, looked_at: set[str]) -> list[dict[str, Any]]:
+        """Changes of unfinished executions that newer ones have pushed off the pages."""
         found = []
-        items = self._api.pages(self._path, None, **self._query)
-        for item in islice(items, _LOOK_BACK):
-            state = (item["status"], item["attempt_count"], item["lost_count"])
-            if self._seen.get(item["id"]) != state:
-                self._seen[item["id"]] = state
-                self._seen.move_to_end(item["id"])
+        for given in [given for given in self._unfinished if given not in looked_at][:_FOLLOWED]:
+            try:
+                item = self._api.get(f"/executions/{given}")
+            except CliError as failure:
+                if failure.code != NotFound.code:
+                    raise
+                del self._unfinished[given]
+                continue
+            if self._note(item):
                 found.append(item)
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
-        return found[::-1]
+        return found
+
+    def _note(self, item: dict[str, Any]) -> bool:
+        """Remember an execution as it is, and say whether that is news."""
+        given = item["id"]
+        self._unfinished.pop(given, None)
+        if item["status"] not in FINAL:
+            self._unfinished[given] = None
+        state = (item["status"], item["attempt_count"], item["lost_count"])
+        is_news = self._seen.pop(given, None) != state
+        self._seen[given] = state
+        for bounded in (self._seen, self._unfinished):
+            while len(bounded) > _REMEMBERED:
+                bounded.popitem(last=False)
+        return is_news

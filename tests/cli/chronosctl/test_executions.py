@@ -16,7 +16,7 @@ JOB_ID = "01a20971-0000-7000-8000-000000000001"
 def execution(status, number=1, **fields):
     return {
         "id": ID[:-1] + str(number), "job_name": "daily", "status": status, "attempt_count": 0, "lost_count": 0,
-        "reason": None, **fields,
+        "fire_time": str(number), "reason": None, **fields,
     }  # fmt: skip
 
 
@@ -71,6 +71,28 @@ def test_news_are_what_is_new_or_has_changed(api):
     assert looks == [
         [("1", "pending"), ("2", "running")], [("1", "succeeded")], [("2", "running"), ("3", "pending")], [],
     ]  # fmt: skip
+
+
+def test_an_unfinished_execution_is_followed_when_newer_ones_push_it_off_the_page(api):
+    api.on("GET", "/executions", 200, {"items": [execution("running", 1)], "next_cursor": None})
+    api.on("GET", "/executions", 200, {"items": [execution("succeeded", 2)], "next_cursor": None})
+    api.on("GET", f"/executions/{ID[:-1]}1", 200, execution("running", 1))
+    api.on("GET", f"/executions/{ID[:-1]}1", 200, execution("failed", 1))
+    news = News(Api(api.url), "/executions", {})
+    looks = [[(item["id"][-1], item["status"]) for item in news.look()] for _ in range(4)]
+    assert looks == [[("1", "running")], [("2", "succeeded")], [("1", "failed")], []]
+
+
+def test_a_look_goes_back_as_far_as_there_is_news(api):
+    pages = [
+        {"items": [execution("succeeded", n)], "next_cursor": cursor} for n, cursor in ((3, "a"), (2, "b"), (1, None))
+    ]
+    for page in [*pages, pages[0]]:
+        api.on("GET", "/executions", 200, page)
+    news = News(Api(api.url), "/executions", {})
+    assert [item["id"][-1] for item in news.look()] == ["1", "2", "3"]
+    assert news.look() == []
+    assert len(api.calls) == 4
 
 
 def test_executions_are_filtered_by_every_status_given(api, run):
