@@ -53,6 +53,8 @@ def run(path: Path | None) -> int:
         return _refuse(str(error), DATA_DIRECTORY)
     except FatalLogError as error:
         return _refuse(str(error), FAILED)
+    except DBAPIError as error:
+        return _refuse(f"the database in {config.cluster.data_dir} cannot be used: {error.orig}", FAILED)
     except OSError as error:
         return _refuse(str(error), PORT_TAKEN)
     for number in (signal.SIGTERM, signal.SIGINT):
