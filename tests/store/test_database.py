@@ -1,0 +1,86 @@
+"""The replica: copies, replacement, durability, and the schema as both sides state it."""
+
+import contextlib
+
+import pytest
+
+from chronos_common.commands import Barrier, encode_entry
+from chronos_worker.state_machine.machine import Entry, StateMachine
+from chronos_worker.store.database import Database, sha256_of
+from chronos_worker.store.schema import NewerSchema
+from chronos_worker.store.snapshots import Snapshots
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "a.sqlite3")
+    yield database
+    database.close()
+
+
+def apply(database, index):
+    StateMachine(database).apply([Entry(index, 3, encode_entry([Barrier("x")]))])
+
+
+def test_a_copy_is_at_one_index_and_can_be_adopted(database, tmp_path):
+    apply(database, 5)
+    file = Snapshots(database).save(tmp_path / "copies")
+    assert (file.index, file.term, file.size, file.sha256) == (5, 3, file.path.stat().st_size, sha256_of(file.path))
+    apply(database, 6)
+    other = Database(tmp_path / "b.sqlite3")
+    snapshots = Snapshots(other)
+    assert not snapshots.take_installed()
+    snapshots.install(file.path, 5, 3)
+    assert other.applied() == snapshots.applied() == (5, 3)
+    assert snapshots.take_installed()
+    assert not snapshots.take_installed()
+    apply(other, 6)
+    assert other.applied() == (6, 3)
+    other.close()
+
+
+def test_a_copy_at_another_index_is_refused_and_changes_nothing(database, tmp_path):
+    apply(database, 5)
+    file = Snapshots(database).save(tmp_path / "copies")
+    other = Database(tmp_path / "b.sqlite3")
+    snapshots = Snapshots(other)
+    with pytest.raises(ValueError, match="announced was"):
+        snapshots.install(file.path, 4, 3)
+    assert other.applied() == (0, 0)
+    assert not snapshots.take_installed()
+    other.close()
+
+
+def test_making_durable_tells_how_far(database):
+    apply(database, 9)
+    assert database.make_durable() == 9
+    assert database.size() > 0
+
+
+def test_readers_see_one_state_while_the_writer_goes_on(database):
+    apply(database, 1)
+    with database.read() as connection:
+        before = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'applied_index'").scalar()
+        apply(database, 2)
+        after = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'applied_index'").scalar()
+    assert before == after == 1
+    assert database.applied() == (2, 3)
+
+
+def test_a_reader_cannot_write(database):
+    with pytest.raises(Exception, match="readonly"), database.read() as connection:
+        connection.exec_driver_sql("DELETE FROM meta")
+
+
+def test_a_failed_transaction_leaves_no_trace(database):
+    with contextlib.suppress(RuntimeError), database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM meta")
+        raise RuntimeError
+    assert database.applied() == (0, 0)
+
+
+def test_a_newer_schema_is_refused(database, tmp_path):
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(NewerSchema, match="schema 9999"):
+        Database(tmp_path / "a.sqlite3")
