@@ -32,7 +32,8 @@ from cli.chronosctl.executions import COLUMNS, WIDTHS, News  # noqa: E402 - as a
 from cli.chronosctl.failures import CliError  # noqa: E402 - as above
 from cli.chronosctl.loading import Change, load  # noqa: E402 - as above
 from cli.chronosctl.output import Printer  # noqa: E402 - as above
-from cli.chronosctl.session import DEFAULT_SERVER, Session  # noqa: E402 - as above
+from cli.chronosctl.session import Session  # noqa: E402 - as above
+from cli.chronosctl.settings import DEFAULTS  # noqa: E402 - as above
 
 PATIENCE_S = 60.0
 STOP_S = 20.0
@@ -43,7 +44,7 @@ WRITTEN_PORT = "http://127.0.0.1:9000"
 def main() -> None:
     """Run the demo; exit status 0 unless it could not begin."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default=os.environ.get("CHRONOS_SERVER", DEFAULT_SERVER))
+    parser.add_argument("--server", default=os.environ.get("CHRONOS_SERVER") or DEFAULTS["server"])
     parser.add_argument("--seconds", type=float, help="End after this long; else at Ctrl-C.")
     parser.add_argument("--port", type=int, default=9000, help="Of the receiver; 0 takes any free one.")
     given = parser.parse_args()

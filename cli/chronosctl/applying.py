@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
+from cli.chronosctl.diffing import unified
 from cli.chronosctl.documents import Document, read_documents
-from cli.chronosctl.editions import show_differences
 from cli.chronosctl.failures import bad_input
 from cli.chronosctl.jobs import files_option, namespace_option, tag_of
 from cli.chronosctl.loading import FEW, load, report
@@ -104,8 +104,7 @@ def _show(session: Session, steps: Sequence[Step]) -> None:
         return
     for step in steps:
         click.echo(f"{step.action}: {step.name[1]}")
-        if step.action == "update":
-            show_differences(session.printer, step.differences, "  ")
+        session.printer.diff(unified(step))
     counts = {
         action: sum(step.action.startswith(action) for step in steps) for action in ("create", "update", "delete")
     }

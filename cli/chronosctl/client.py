@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import requests
 
-from chronos_common.errors import Unauthenticated
+from chronos_common.errors import InvalidRequest, Unauthenticated
 from cli.chronosctl.failures import UNAVAILABLE, CliError, from_problem
 
 PREFIX: Final = "/api/v1"
@@ -31,7 +32,12 @@ class Api:
     """The API at one base URL.
 
     `patience_s` bounds how long one call may be repeated while the cluster has no leader (503) or asks for a
-    slower pace (429). A repeated write carries the same Idempotency-Key, so it takes effect once.
+    slower pace (429). A repeated write carries the same Idempotency-Key, so it takes effect once. `connect_s` and
+    `read_s` bound the wait for a connection and for an answer. `ca` is a file of PEM certificates to trust in place
+    of the usual ones.
+
+    Raises:
+        CliError: `ca` holds no certificates.
     """
 
     def __init__(
@@ -39,6 +45,8 @@ class Api:
         server: str,
         key: str | None = None,
         *,
+        ca: str | None = None,
+        connect_s: float = CONNECT_S,
         patience_s: float = 15.0,
         read_s: float = 90.0,
         sleep: Callable[[float], None] = time.sleep,
@@ -46,6 +54,7 @@ class Api:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.server = server.rstrip("/")
+        self._connect_s = min(connect_s, read_s)
         self._patience_s = patience_s
         self._read_s = read_s
         self._sleep = sleep
@@ -54,6 +63,7 @@ class Api:
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy and no .netrc between us and our own cluster
         self._session.headers.update({"Accept": "application/json, application/problem+json"})
+        self._session.verify = _trusted(ca) if ca else True
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
 
@@ -109,7 +119,7 @@ class Api:
         try:
             return self._session.request(
                 method, self.server + path, params=params, json=body, headers=headers,
-                timeout=(CONNECT_S, self._read_s), allow_redirects=False,
+                timeout=(self._connect_s, self._read_s), allow_redirects=False,
             )  # fmt: skip
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
             raise CliError(f"--server {self.server!r} is no URL such as http://127.0.0.1:8080", 2) from error
@@ -147,6 +157,15 @@ class Api:
             raise failure
         kind = headers.get("content-type", "without a type")
         raise CliError(f"{self.server} answered {status} ({kind}), which is no answer of a Chronos API")
+
+
+def _trusted(ca: str) -> str:
+    try:
+        ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        message = f"the certificates in {ca!r} cannot be used: {error.strerror or error}"
+        raise CliError(message, InvalidRequest.exit_status, ("accepted: a file of PEM certificates",)) from error
+    return ca
 
 
 def _reason(error: BaseException) -> str:

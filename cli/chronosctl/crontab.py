@@ -12,15 +12,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 from chronos_common.schedules import InvalidSchedule, InvalidTimezone, parse_schedule
-from cli.chronosctl.failures import bad_input
 
 _SETTING: Final = re.compile(r"""\s*(?P<name>"[^"=]+"|'[^'=]+'|[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*""")
 _PERCENT: Final = re.compile(r"(?<!\\)%")
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?(?::[A-Za-z0-9_.-]+)?(?:/\S+)?")
-_PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _ZONES: Final = ("CRON_TZ", "TZ")
 _NAME_LENGTH: Final = 60
 _FIELDS: Final = 5
@@ -88,42 +85,6 @@ def parse_crontab(text: str, *, system: bool = False, timezone: str = "UTC") -> 
             name = _name(parts, names)
             entries.append(Entry(number, name, parts.schedule, zone, parts.command, parts.stdin, parts.user))
     return Crontab(entries, remarks)
-
-
-def check_template(template: str) -> None:
-    """Refuse a URL template that cannot tell jobs apart.
-
-    Raises:
-        CliError: it has neither {command} nor {name}, or something else in braces.
-    """
-    found = set(_PLACEHOLDER.findall(template))
-    if not found or found - {"command", "name"}:
-        accepted = "accepted: a URL with {command} or {name}, such as https://run.example.com/run?cmd={command}"
-        raise bad_input(f"--url-template is {template!r}", accepted)
-
-
-def url_of(entry: Entry, template: str) -> str:
-    """The webhook of an entry; both placeholders are percent-encoded."""
-    values = {"command": entry.command, "name": entry.name}
-    return _PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), template)
-
-
-def job_of(entry: Entry, template: str, tags: dict[str, str]) -> dict[str, object]:
-    """The job document of an entry. Standard input becomes the body."""
-    webhook: dict[str, object] = {"url": url_of(entry, template)}
-    if entry.stdin is not None:
-        webhook["body"] = entry.stdin
-    user = f" as {entry.user}" if entry.user else ""
-    return {
-        "name": entry.name,
-        "description": f"crontab line {entry.line}{user}: {entry.command}"[:4_096],
-        "schedule": entry.schedule,
-        "timezone": entry.timezone,
-        # cron starts a command whether or not the one before has ended
-        "concurrency": "allow",
-        "webhook": webhook,
-        "tags": tags | ({"user": entry.user} if entry.user else {}),
-    }
 
 
 def _split(line: str, *, system: bool) -> _Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chronos_common.config import BadYaml, read_yaml
+from chronos_common.config.yaml_text import MAX_BYTES
 from cli.chronosctl.failures import bad_input
 
 
@@ -35,7 +37,7 @@ def read_value(text: str) -> Any:
     """A payload given on the command line: `@FILE`, `-`, or the JSON itself; what is no JSON is text.
 
     Raises:
-        CliError: the file cannot be read.
+        CliError: the file cannot be read, or the JSON is nested too deeply.
     """
     if text == "-" or text.startswith("@"):
         text = read_text(text if text == "-" else text[1:])
@@ -43,16 +45,21 @@ def read_value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError as error:
+        raise bad_input("the payload is nested too deeply") from error
 
 
 def read_text(path: str) -> str:
     """The text of a file, or of stdin if it is `-`.
 
     Raises:
-        CliError: it cannot be read, or is no UTF-8.
+        CliError: it cannot be read, is too large, or is no UTF-8.
     """
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise bad_input(f"{_shown(path)} is larger than {MAX_BYTES} bytes", "accepted: several smaller files")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise bad_input(f"{_shown(path)} is not UTF-8 text: byte {error.start}") from error

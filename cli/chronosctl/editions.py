@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from cli.chronosctl.jobs import namespace_option
+from cli.chronosctl.jobs import job_argument, namespace_option
 from cli.chronosctl.lookup import job_path
-from cli.chronosctl.output import Printer
 from cli.chronosctl.session import Session, output_option, pass_session
 
 version_argument = click.argument("version", type=click.IntRange(min=1))
 
 
 @click.command("versions")
-@click.argument("job")
+@job_argument
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="How many at most.")
 @namespace_option
 @output_option
@@ -31,7 +31,7 @@ def versions(session: Session, job: str, limit: int, namespace: str | None) -> N
 
 
 @click.command("diff")
-@click.argument("job")
+@job_argument
 @version_argument
 @click.option("--against", type=click.IntRange(min=1), help="The version to compare with; else the one before.")
 @namespace_option
@@ -44,13 +44,13 @@ def diff(session: Session, job: str, version: int, against: int | None, namespac
     if session.printer.format != "table":
         session.printer.data(found)
     elif found:
-        show_differences(session.printer, found)
+        session.printer.diff(_pairs(found))
     else:
         session.printer.note("no difference (secrets are masked and not compared)")
 
 
 @click.command("rollback")
-@click.argument("job")
+@job_argument
 @version_argument
 @namespace_option
 @output_option
@@ -61,10 +61,9 @@ def rollback(session: Session, job: str, version: int, namespace: str | None) ->
     session.printer.done(f"{found['name']} is as it was in version {version}, now version {found['version']}", found)
 
 
-def show_differences(printer: Printer, found: list[dict[str, Any]], indent: str = "") -> None:
+def _pairs(found: list[dict[str, Any]]) -> Iterator[str]:
     """Differences as pairs of lines, the old value and the new one."""
     for item in found:
-        for sign, value, colour in (("-", item["from"], "red"), ("+", item["to"], "green")):
+        for sign, value in (("-", item["from"]), ("+", item["to"])):
             if value is not None:
-                line = f"{indent}{sign} {item['pointer'] or '/'}: {value!r}"
-                click.echo(click.style(line, fg=colour) if printer.colours else line)
+                yield f"{sign} {item['pointer'] or '/'}: {value!r}"

@@ -13,8 +13,10 @@ from cli.chronosctl.failures import UNAVAILABLE, UNSUCCESSFUL, CliError
 from cli.chronosctl.lookup import execution_id, job_path
 from cli.chronosctl.output import Column
 from cli.chronosctl.session import Session, output_option, pass_session
+from cli.chronosctl.suggesting import suggest_executions, suggest_jobs
 
 STATUSES: Final = ("pending", "running", "succeeded", "failed", "skipped", "cancelled")
+TRIGGERS: Final = ("schedule", "manual", "replay")
 FINAL: Final = frozenset(("succeeded", "failed", "skipped", "cancelled"))
 COLUMNS: Final[tuple[Column, ...]] = (
     ("FIRE TIME", "fire_time"), ("STATUS", "status"), ("TRIGGER", "trigger"), ("ATTEMPTS", "attempt_count"),
@@ -34,8 +36,9 @@ def execution() -> None:
 
 
 @execution.command("list")
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=suggest_jobs)
 @click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Only these. May be repeated.")
+@click.option("--trigger", type=click.Choice(TRIGGERS), help="Only executions that began so.")
 @click.option("--since", metavar="INSTANT", help="Fire time not before this, such as 2030-01-01T09:00:00Z.")
 @click.option("--until", metavar="INSTANT", help="Fire time before this.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
@@ -49,6 +52,7 @@ def list_executions(
     *,
     job: str | None,
     statuses: tuple[str, ...],
+    trigger: str | None,
     since: str | None,
     until: str | None,
     limit: int,
@@ -58,7 +62,7 @@ def list_executions(
 ) -> None:
     """List executions, of one job or of all, the newest fire time first."""
     path = "/executions" if job is None else job_path(session.api, job, namespace, "/executions")
-    query: dict[str, Any] = {"status": list(statuses) or None, "since": since, "until": until}
+    query: dict[str, Any] = {"status": list(statuses) or None, "trigger": trigger, "since": since, "until": until}
     if job is None:
         query["namespace"] = namespace
     if watch:
@@ -68,7 +72,7 @@ def list_executions(
 
 
 @execution.command("get")
-@click.argument("execution")
+@click.argument("execution", shell_complete=suggest_executions)
 @output_option
 @pass_session
 def get_execution(session: Session, execution: str) -> None:
@@ -77,7 +81,7 @@ def get_execution(session: Session, execution: str) -> None:
 
 
 @execution.command("cancel")
-@click.argument("executions", nargs=-1, required=True)
+@click.argument("executions", nargs=-1, required=True, shell_complete=suggest_executions)
 @output_option
 @pass_session
 def cancel_executions(session: Session, executions: tuple[str, ...]) -> None:
@@ -88,7 +92,7 @@ def cancel_executions(session: Session, executions: tuple[str, ...]) -> None:
 
 
 @execution.command("replay")
-@click.argument("execution")
+@click.argument("execution", shell_complete=suggest_executions)
 @click.option("--wait", is_flag=True, help="Wait for the end, at most 10 minutes; exit status 7 if it is no success.")
 @output_option
 @pass_session

@@ -6,7 +6,8 @@ import click
 
 from chronos_common.schedules import InvalidTimezone
 from chronos_common.schedules.zones import zone
-from cli.chronosctl.crontab import Crontab, check_template, job_of, parse_crontab
+from cli.chronosctl.crontab import Crontab, parse_crontab
+from cli.chronosctl.crontab_jobs import check_templates, job_of, loses_stdin
 from cli.chronosctl.documents import Document, read_text
 from cli.chronosctl.failures import CliError, bad_input
 from cli.chronosctl.jobs import tag_of
@@ -23,6 +24,10 @@ _DETAILS = 50
     "--url-template", required=True, metavar="URL",
     help="The webhook of each job; {command} and {name} are put in, percent-encoded.",
 )  # fmt: skip
+@click.option(
+    "--body-template", metavar="TEXT",
+    help="What each job sends, JSON or text, with {command}, {name} and {stdin}; else the standard input, if any.",
+)  # fmt: skip
 @click.option("--system", is_flag=True, help="A system crontab, with a user before the command.")
 @click.option("--timezone", default="UTC", show_default=True, help="Where no CRON_TZ is written.")
 @click.option("--namespace", "-n", help="The namespace of the jobs.")
@@ -35,6 +40,7 @@ def import_crontab(
     *,
     file: str,
     url_template: str,
+    body_template: str | None,
     system: bool,
     timezone: str,
     namespace: str | None,
@@ -46,7 +52,7 @@ def import_crontab(
     What cannot become a job, such as @reboot, is reported by its line, and the exit status is 2; the other lines are
     imported all the same. Names come from the commands, so importing again finds the names taken.
     """
-    check_template(url_template)
+    check_templates(url_template, body_template)
     try:
         zone(timezone)
     except InvalidTimezone as error:
@@ -55,9 +61,13 @@ def import_crontab(
     given = {key: value for key, _, value in (tag_of(text).partition(":") for text in tags)}
     extra = {"namespace": namespace} if namespace else {}
     documents = [
-        Document({**job_of(entry, url_template, given), **extra}, f"line {entry.line}") for entry in crontab.entries
+        Document({**job_of(entry, url_template, given, body_template), **extra}, f"line {entry.line}")
+        for entry in crontab.entries
     ]
     _report(session, crontab)
+    for entry in crontab.entries:
+        if loses_stdin(entry, body_template):
+            session.printer.note(f"line {entry.line}: its standard input is left out; {{stdin}} in the body keeps it")
     if dry_run:
         _print(session, documents)
     else:

@@ -13,13 +13,17 @@ from cli.chronosctl.failures import bad_input
 from cli.chronosctl.loading import Change, load, report
 from cli.chronosctl.lookup import job_path
 from cli.chronosctl.output import Column
+from cli.chronosctl.schedules import UPCOMING
 from cli.chronosctl.session import Session, output_option, pass_session
+from cli.chronosctl.suggesting import suggest_jobs
 
 COLUMNS: Final[tuple[Column, ...]] = (
     ("NAME", "name"), ("STATUS", "schedule_status"), ("SCHEDULE", "schedule"), ("ZONE", "timezone"),
     ("NEXT", "next_fire_time"), ("LAST", "last_fire_time"), ("ID", "id"),
 )  # fmt: skip
 SORTS: Final = ("name", "-name", "created_at", "-created_at", "next_fire_time", "-next_fire_time")
+job_argument = click.argument("job", shell_complete=suggest_jobs)
+jobs_argument = click.argument("jobs", nargs=-1, required=True, shell_complete=suggest_jobs)
 namespace_option = click.option("-n", "--namespace", help="The namespace to look in.")
 files_option = click.option(
     "-f", "--file", "files", multiple=True, required=True, metavar="FILE",
@@ -71,7 +75,7 @@ def list_jobs(
 
 
 @job.command("get")
-@click.argument("job")
+@job_argument
 @namespace_option
 @output_option
 @pass_session
@@ -91,7 +95,7 @@ def create_jobs(session: Session, files: tuple[str, ...]) -> None:
 
 
 @job.command("update")
-@click.argument("job")
+@job_argument
 @click.option("-f", "--file", "path", required=True, metavar="FILE", help="The whole job; - is stdin.")
 @click.option("--if-version", type=click.IntRange(min=1), help="Only if this is still the current version.")
 @namespace_option
@@ -108,7 +112,7 @@ def update_job(session: Session, job: str, path: str, if_version: int | None, na
 
 
 @job.command("delete")
-@click.argument("jobs", nargs=-1, required=True)
+@jobs_argument
 @namespace_option
 @output_option
 @pass_session
@@ -121,7 +125,7 @@ def delete_jobs(session: Session, jobs: tuple[str, ...], namespace: str | None) 
 
 
 @job.command("enable")
-@click.argument("jobs", nargs=-1, required=True)
+@jobs_argument
 @namespace_option
 @output_option
 @pass_session
@@ -133,7 +137,7 @@ def enable_jobs(session: Session, jobs: tuple[str, ...], namespace: str | None) 
 
 
 @job.command("disable")
-@click.argument("jobs", nargs=-1, required=True)
+@jobs_argument
 @namespace_option
 @output_option
 @pass_session
@@ -145,7 +149,7 @@ def disable_jobs(session: Session, jobs: tuple[str, ...], namespace: str | None)
 
 
 @job.command("trigger")
-@click.argument("job")
+@job_argument
 @click.option("--payload", metavar="JSON", help="Sent in place of the job's body: JSON, text, @FILE or - for stdin.")
 @click.option("--wait", is_flag=True, help="Wait for the end; exit status 7 if it is no success.")
 @click.option("--timeout", default="10m", show_default=True, help="How long to wait at most.")
@@ -169,7 +173,7 @@ def trigger_job(
 
 
 @job.command("next")
-@click.argument("job")
+@job_argument
 @click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True)
 @namespace_option
 @output_option
@@ -177,8 +181,7 @@ def trigger_job(
 def next_fire_times(session: Session, job: str, count: int, namespace: str | None) -> None:
     """Show when a job will run."""
     found = session.api.get(job_path(session.api, job, namespace, "/next"), count=count)
-    columns = [("UTC", "fire_time"), ("LOCAL", "local"), ("CLOCK CHANGE", "dst")]
-    session.printer.rows(found, columns, empty="no further run: the job is manual, disabled or exhausted")
+    session.printer.rows(found, UPCOMING, empty="no further run: the job is manual, disabled or exhausted")
 
 
 def tag_of(text: str) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import click
 
 from cli.chronosctl.applying import apply_jobs, export_jobs
 from cli.chronosctl.cluster import cluster
 from cli.chronosctl.completion import completion
+from cli.chronosctl.configuring import config
 from cli.chronosctl.editions import diff, rollback, versions
 from cli.chronosctl.executions import execution
 from cli.chronosctl.failures import CliError
@@ -26,8 +29,10 @@ from cli.chronosctl.webhooks import webhook
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--server", metavar="URL", help="The API's address; else CHRONOS_SERVER, else http://127.0.0.1:8080.")
 @click.option("-o", "--output", type=click.Choice(FORMATS), help="How to print answers.")
+@click.option("--ca", metavar="FILE", help="PEM certificates to trust for https, in place of the usual ones.")
+@click.option("--timeout", metavar="DURATION", help="How long to wait for one answer; else 90s.")
 @click.pass_context
-def chronosctl(ctx: click.Context, server: str | None, output: str | None) -> None:
+def chronosctl(ctx: click.Context, /, **given: str | None) -> None:
     """Look after the jobs of a Chronos.
 
     The API key comes from CHRONOS_API_KEY or from api_key in ~/.config/chronos/config.yaml.
@@ -35,7 +40,7 @@ def chronosctl(ctx: click.Context, server: str | None, output: str | None) -> No
     Exit status: 0 done, 1 defect, 2 bad input, 3 not allowed, 4 not found, 5 conflict, 6 no answer in time,
     7 the awaited execution did not succeed.
     """
-    ctx.obj = Options(server, output, os.environ if ctx.obj is None else ctx.obj)
+    ctx.obj = Options(given, os.environ if ctx.obj is None else ctx.obj)
 
 
 @click.command("version")
@@ -49,7 +54,7 @@ def show_version() -> None:
 
 for command in (apply_jobs, export_jobs, versions, diff, rollback, import_crontab):
     job.add_command(command)
-for command in (job, execution, cluster, schedule, webhook, completion, show_version):
+for command in (job, execution, cluster, schedule, webhook, config, completion, show_version):
     chronosctl.add_command(command)
 
 
@@ -67,6 +72,13 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     except click.ClickException as failure:
         failure.show()
         sys.exit(failure.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except Exception as defect:  # noqa: BLE001 - the rim of the program: nobody is shown a traceback
+        _tell_defect(defect)
+        sys.exit(1)
+
+
+def _tell_defect(defect: Exception) -> None:
+    """Own up in one line, with the place for whoever will look into it."""
+    place = traceback.extract_tb(defect.__traceback__)[-1]
+    click.echo(f"chronosctl: a defect, or an answer in no known form: {type(defect).__name__}: {defect}", err=True)
+    click.echo(f"  at {Path(place.filename).name}:{place.lineno}; please report it, with your command", err=True)

@@ -79,6 +79,12 @@ class Printer:
             click.echo("---\n" + yaml_text(item), nl=False)
         sys.stdout.flush()
 
+    def diff(self, lines: Iterable[str]) -> None:
+        """The lines of a unified diff, coloured by their first sign."""
+        for line in lines:
+            colour = {"-": "red", "+": "green", "@": "cyan"}.get(line[:1]) if self.colours else None
+            click.echo(click.style(line, fg=colour) if colour else line, color=self.colours)
+
     def note(self, text: str) -> None:
         """Something a person wants to know that is no part of the answer."""
         click.echo(text, err=True)

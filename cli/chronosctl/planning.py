@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 
 from chronos_common.errors import InvalidRequest, Violation
 from chronos_common.schemas.job import Defaults, JobDocument, document_of, spec_of
-from chronos_common.schemas.problems import flatten
+from chronos_common.schemas.problems import escape, flatten
 from chronos_common.schemas.secrets import MASK, differences, is_secret_header
 from cli.chronosctl.documents import Document
 from cli.chronosctl.failures import bad_input, from_problem
@@ -28,12 +28,19 @@ _schema = JobDocument()
 
 
 class Step(NamedTuple):
-    """One change to be made, or none: `change` is None where nothing differs. `differences` as the API lists them."""
+    """One change to be made, or none: `change` is None where nothing differs. `differences` as the API lists them.
+
+    `before` is the job as it is stored, `after` as it would be, both masked. `secrets` are pointers to those the
+    file holds in clear, where more may differ than can be seen.
+    """
 
     name: Name
     action: str
     change: Change | None
     differences: list[dict[str, Any]]
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    secrets: tuple[str, ...] = ()
 
 
 def plan(documents: Sequence[Document], stored: dict[Name, dict[str, Any]], *, send_secrets: bool) -> list[Step]:
@@ -80,15 +87,18 @@ def _step(document: Document, known_as: Name, stored: dict[str, Any] | None, *, 
     body = document.body
     if stored is None:
         change = Change("create", known_as[1], document.source, job=body)
-        return Step(known_as, "create", change, differences({}, _complete(body, document.source)))
+        wanted = _complete(body, document.source)
+        written = {name: value for name, value in wanted.items() if name in body}
+        return Step(known_as, "create", change, differences({}, wanted), after=written)
     kept = _with_stored_choices(body, stored)
     wanted = _complete(kept, document.source)
     found = differences({name: stored.get(name) for name in wanted}, wanted)
-    secrets = holds_secrets(body)
+    secrets = secrets_in(body)
     if not found and not (secrets and send_secrets):
-        return Step(known_as, "unchanged, secrets not compared" if secrets else "unchanged", None, [])
+        action = "unchanged, secrets not compared" if secrets else "unchanged"
+        return Step(known_as, action, None, [], secrets=secrets)
     change = Change("update", known_as[1], document.source, stored["id"], kept, stored["version"])
-    return Step(known_as, "update", change, found)
+    return Step(known_as, "update", change, found, before=stored, after=wanted, secrets=secrets)
 
 
 def _with_stored_choices(body: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
@@ -117,10 +127,10 @@ def _plain(violation: Violation) -> dict[str, Any]:
     return {"pointer": violation.pointer, "message": violation.message, "accepted": violation.accepted}
 
 
-def holds_secrets(body: dict[str, Any]) -> bool:
-    """Whether a valid document holds a secret in clear, which an answer would mask."""
+def secrets_in(body: dict[str, Any]) -> tuple[str, ...]:
+    """Pointers to the secrets a valid document holds in clear, which an answer would mask."""
     webhook = body["webhook"]
     headers, auth = webhook.get("headers") or {}, webhook.get("auth") or {}
-    values = [value for name, value in headers.items() if is_secret_header(name)]
-    values += [auth[name] for name in _SECRETS if name in auth]
-    return any(value != MASK for value in values)
+    found = {f"/webhook/headers/{escape(name)}": value for name, value in headers.items() if is_secret_header(name)}
+    found |= {f"/webhook/auth/{name}": auth[name] for name in _SECRETS if name in auth}
+    return tuple(pointer for pointer, value in found.items() if value != MASK)

@@ -31,6 +31,9 @@ class FakeApi(ThreadingHTTPServer):
         self.calls: list[Call] = []
         self.answers: dict[tuple[str, str], list[tuple[int, Any, dict[str, str]]]] = {}
 
+    def handle_error(self, *_: Any) -> None:
+        """A client that has gone away is no news."""
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
@@ -96,6 +99,11 @@ def api() -> Iterator[FakeApi]:
 
 
 @pytest.fixture
+def fake_api() -> type[FakeApi]:
+    return FakeApi
+
+
+@pytest.fixture
 def run(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the program; an environment given is all it sees, beside an empty home."""
 
@@ -112,6 +120,11 @@ def run(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run
 @pytest.fixture
 def make_problem() -> Callable[..., dict[str, Any]]:
     return problem
+
+
+@pytest.fixture
+def page_of() -> Callable[..., dict[str, Any]]:
+    return lambda *items: {"items": list(items), "next_cursor": None}
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.chronosctl.crontab import check_template, job_of, parse_crontab, url_of
+from cli.chronosctl.crontab import parse_crontab
+from cli.chronosctl.crontab_jobs import check_templates, job_of, url_of
 from cli.chronosctl.failures import CliError
 
 TEMPLATE = "http://run.example/run?cmd={command}"
@@ -119,7 +120,26 @@ def test_what_is_put_into_the_url_is_percent_encoded():
 @pytest.mark.parametrize("template", ["http://x/", "http://x/{cmd}", "http://x/{name}/{0}", ""])
 def test_a_template_that_cannot_tell_jobs_apart_is_refused(template):
     with pytest.raises(CliError, match="--url-template"):
-        check_template(template)
+        check_templates(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "body"),
+    [
+        ('{"run": "{command}", "in": ["{stdin}", 1]}', {"run": 'say "hi"', "in": ["a\n", 1]}),
+        ("{name}: {command}\n{}", 'say-hi-{hash}: say "hi"\n{}'),
+    ],
+)
+def test_a_body_template_is_filled_and_json_stays_json(template, body):
+    (entry,) = entries('0 0 * * * say "hi"%a')
+    check_templates("http://x/", template)
+    expected = body.replace("{hash}", entry.name[-8:]) if isinstance(body, str) else body
+    assert job_of(entry, "http://x/", {}, template)["webhook"]["body"] == expected
+
+
+def test_a_body_template_with_a_placeholder_nobody_fills_is_refused():
+    with pytest.raises(CliError, match="--body-template"):
+        check_templates(TEMPLATE, "{user}")
 
 
 @given(st.text(max_size=200), st.booleans())
@@ -143,6 +163,15 @@ def test_the_sample_becomes_jobs_and_one_refusal(api, run, make_job):
     assert "line 6: MAILTO=ops@example.com" in ended.err
     assert len(sent) == 9
     assert all(job["tags"] == {"from": "crontab"} for job in sent)
+
+
+def test_standard_input_that_a_body_template_leaves_out_is_told(api, run):
+    ended = run(
+        "job", "import-crontab", "examples/crontab.sample", "--url-template", TEMPLATE, "--dry-run",
+        "--body-template", "{command}",
+    )  # fmt: skip
+    assert "line 21: its standard input is left out" in ended.err
+    assert api.calls == []
 
 
 def test_a_dry_run_asks_the_api_nothing(api, run):

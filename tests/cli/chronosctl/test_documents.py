@@ -49,6 +49,26 @@ def test_a_file_that_is_not_there_and_one_that_is_no_text(tmp_path):
         read_documents([str(tmp_path / "binary")])
 
 
+def test_a_file_beyond_the_bound_is_refused_before_it_is_read_whole(tmp_path):
+    with (tmp_path / "big.yaml").open("wb") as file:
+        file.truncate(1024**3)
+    with pytest.raises(CliError, match="larger than") as failure:
+        read_documents([str(tmp_path / "big.yaml")])
+    assert failure.value.status == 2
+
+
+def test_a_date_stays_the_text_it_is(tmp_path):
+    (tmp_path / "d.yaml").write_text("schedule: 2026-01-01\nname: 2026-01-01T00:00:00Z\n")
+    assert read_documents([str(tmp_path / "d.yaml")])[0].body == {
+        "schedule": "2026-01-01", "name": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+
+
+def test_a_payload_nested_beyond_reason_is_refused():
+    with pytest.raises(CliError, match="nested too deeply"):
+        read_value("[" * 100_000)
+
+
 def test_a_payload_is_json_or_else_text_or_a_file(tmp_path):
     (tmp_path / "p.json").write_text("[1]")
     assert read_value('{"a": 1}') == {"a": 1}

@@ -97,9 +97,10 @@ def test_a_look_goes_back_as_far_as_there_is_news(api):
 
 def test_executions_are_filtered_by_every_status_given(api, run):
     api.on("GET", f"/jobs/{JOB_ID}/executions", 200, {"items": [], "next_cursor": None})
-    ended = run("execution", "list", JOB_ID, "--status", "failed", "--status", "skipped")
+    ended = run("execution", "list", JOB_ID, "--status", "failed", "--status", "skipped", "--trigger", "replay")
     assert (ended.out, ended.err) == ("", "no executions\n")
     assert api.calls[0].query["status"] == ["failed", "skipped"]
+    assert api.calls[0].query["trigger"] == ["replay"]
 
 
 def test_an_id_that_is_none_is_refused_here(api, run):
@@ -135,6 +136,14 @@ def test_a_schedule_that_is_none_is_status_2_with_its_hint(api, run):
     ended = run("schedule", "validate", "x")
     assert ended.status == 2
     assert "/schedule: bad; accepted: 5 fields" in ended.err
+
+
+def test_the_coming_fire_times_alone(api, run):
+    times = [{"fire_time": "2030-01-01T00:00:00.000Z", "local": "2030-01-01T01:00:00+01:00", "dst": None}]
+    api.on("POST", "/schedules/validate", 200, {"valid": True, "description": "d", "next": times, "violations": []})
+    ended = run("schedule", "next", "@daily", "--timezone", "Europe/Berlin", "-o", "json")
+    assert json.loads(ended.out) == times
+    assert api.calls[0].body == {"schedule": "@daily", "timezone": "Europe/Berlin", "count": 10}
 
 
 @pytest.mark.parametrize("document", [{"url": "http://x/"}, {"name": "n", "webhook": {"url": "http://x/"}}])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -70,6 +74,40 @@ def test_a_redirect_is_not_followed_with_the_key(api, run):
 def test_wrong_usage_is_status_2(run):
     assert run("job", "gte").status == 2
     assert run("job", "list", "--sort", "colour").status == 2
+
+
+def test_an_answer_of_another_form_is_told_in_a_line_without_a_traceback(api, run):
+    api.on("GET", "/jobs", 200, ["not", "a", "page"])
+    ended = run("job", "list")
+    assert ended.status == 1
+    assert "chronosctl: a defect, or an answer in no known form: TypeError" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_ctrl_c_ends_with_130(api, page_of):
+    asked = threading.Event()
+
+    def answer(_body):
+        asked.set()
+        return page_of()
+
+    api.on("GET", "/executions", 200, answer)
+    command = [sys.executable, "-m", "cli.chronosctl", "--server", api.url, "execution", "list", "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == "chronosctl: interrupted"
+
+
+def test_a_reader_that_goes_away_is_no_failure(api, page_of, make_job):
+    api.on("GET", "/jobs", 200, page_of(*(make_job("x" * 60 + str(n), n) for n in range(2_000))))
+    command = (
+        f"{sys.executable} -m cli.chronosctl --server {api.url} job list --all | head -1; exit ${{PIPESTATUS[0]}}"
+    )
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 class Clock:

@@ -109,7 +109,14 @@ def test_apply_leaves_alone_what_only_spells_its_defaults_otherwise(api, run, ma
 def test_a_dry_run_shows_the_difference_and_changes_nothing(api, run, make_job, tmp_path):
     api.on("GET", "/jobs", 200, page(as_stored(make_job)))
     ended = run("job", "apply", "--dry-run", "-f", write(tmp_path, {**JOB, "timeout": "5s"}, {**JOB, "name": "new"}))
-    assert ended.out.splitlines() == ["update: daily", "  - /timeout: '9m'", "  + /timeout: '5s'", "create: new"]
+    shown = ended.out.splitlines()
+    assert shown[:3] == ["update: daily", "--- daily (version 4)", f"+++ daily ({tmp_path}/jobs.yaml, document 1)"]
+    assert [line for line in shown[3 : shown.index("create: new")] if line[0] in "-+"] == [
+        "-timeout: 9m",
+        "+timeout: 5s",
+    ]
+    assert "+  url: http://t.example/" in shown[shown.index("create: new") :]
+    assert "1 to create, 1 to update, 0 to delete" in ended.err
     assert {call.method for call in api.calls} == {"GET"}
 
 
@@ -141,6 +148,18 @@ def test_a_masked_secret_is_no_difference(api, run, make_job, tmp_path):
     assert ended.status == 0
     assert api.sent("PUT") == []
     assert "--send-secrets" in ended.err
+
+
+def test_a_secret_that_cannot_be_compared_is_no_line_of_the_diff(api, run, make_job, tmp_path):
+    job = masked(make_job)
+    job["webhook"] = dict(reversed(job["webhook"].items()))
+    api.on("GET", "/jobs", 200, page(job))
+    ended = run("job", "apply", "--dry-run", "-f", write(tmp_path, {**SECRET, "description": "new"}))
+    assert "+description: new" in ended.out
+    changed = [line for line in ended.out.splitlines() if line[0] in "-+" and line[:3] not in ("---", "+++")]
+    assert [line.partition(":")[0] for line in changed] == ["-description", "+description"]
+    assert "token: (secret, may differ)" in ended.out
+    assert "real" not in ended.out
 
 
 def test_secrets_are_sent_anew_when_asked(api, run, make_job, tmp_path):
