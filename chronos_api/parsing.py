@@ -43,7 +43,7 @@ class StrictParser(FlaskParser):
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs' signature
         """The body as plain values; no body at all is an empty object."""
-        return {} if req.content_length in (None, 0) and not req.mimetype else read_json(req)
+        return {} if not req.mimetype and not req.get_data(cache=True) else read_json(req)
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, *, error_status_code: Any, error_headers: Any

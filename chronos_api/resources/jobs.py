@@ -33,8 +33,8 @@ from chronos_common.models import Job, JobSpec
 from chronos_common.protocol import ExecutionAccepted, GetJob, JobChanged, JobFilter, ListJobs
 from chronos_common.schedules import parse_schedule, upcoming
 from chronos_common.schemas.execution import ExecutionAnswer, execution_answer
-from chronos_common.schemas.fields import Choice, Strict, Text, Whole, instant_text
-from chronos_common.schemas.job import JobAnswer, JobDocument, answer_of, document_of, spec_of
+from chronos_common.schemas.fields import Choice, Payload, Strict, Text, Whole, instant_text
+from chronos_common.schemas.job import MAX_PAYLOAD_BYTES, JobAnswer, JobDocument, answer_of, document_of, spec_of
 from chronos_common.schemas.problems import flatten
 from chronos_common.schemas.secrets import NothingStored, unmasked
 
@@ -67,7 +67,7 @@ class JobQuery(Page):
 class TriggerBody(Strict):
     """How a manual run differs from the job."""
 
-    payload = fields.Raw(allow_none=True, metadata={"description": "Takes the place of the webhook's body."})
+    payload = Payload(largest=MAX_PAYLOAD_BYTES, metadata={"description": "Takes the place of the webhook's body."})
 
 
 class NextQuery(Consistency):

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+import orjson
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from chronos_common.durations import InvalidDuration, format_duration, parse_duration_ms
@@ -141,6 +142,20 @@ class Number(fields.Field[float]):
         if isinstance(value, bool) or not isinstance(value, int | float) or not self._low <= value <= self._high:
             raise refuse(f"is {value!r:.60}", f"a number from {self._low:g} to {self._high:g}")
         return float(value)
+
+
+class Payload(fields.Raw):
+    """What is sent as a body: text, or any JSON value, up to so many bytes as it will be sent."""
+
+    def __init__(self, *, largest: int, **kwargs: Any) -> None:
+        super().__init__(allow_none=True, **kwargs)
+        self._largest = largest
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        size = len(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else orjson.dumps(value))
+        if size > self._largest:
+            raise refuse(f"takes {size} bytes", f"at most {self._largest}")
+        return value
 
 
 class Flag(fields.Field[bool]):

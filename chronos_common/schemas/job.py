@@ -24,11 +24,24 @@ from chronos_common.models import (
 )
 from chronos_common.schedules import InvalidSchedule, InvalidTimezone, parse_schedule
 from chronos_common.schedules.zones import zone
-from chronos_common.schemas.fields import Choice, Duration, Flag, Instant, Name, Number, Strict, Text, Whole, refuse
+from chronos_common.schemas.fields import (
+    Choice,
+    Duration,
+    Flag,
+    Instant,
+    Name,
+    Number,
+    Payload,
+    Strict,
+    Text,
+    Whole,
+    refuse,
+)
 from chronos_common.schemas.secrets import masked
 
 MAX_HEADERS: Final = 64
 MAX_TAGS: Final = 50
+MAX_PAYLOAD_BYTES: Final = 64 * 1024
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
 _RANGE: Final = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
@@ -51,7 +64,7 @@ class Url(Text):
             raise refuse(f"has the scheme {parts.scheme!r}", "http:// or https://")
         if not parts.hostname or not port_ok or not text.isascii() or " " in text:
             raise refuse(f"is {text!r:.80}", accepted)
-        if parts.username or parts.password:
+        if parts.username is not None:
             raise refuse("holds credentials", "credentials in the auth field")
         return text
 
@@ -149,7 +162,7 @@ class WebhookSchema(Strict):
     url = Url(required=True, longest=2_048, metadata={"example": "https://api.example.com/reports/generate"})
     method = Choice(*METHODS, metadata={"description": "Default: POST if there is a body, else GET."})
     headers = Headers(metadata={"type": "object", "additionalProperties": {"type": "string"}})
-    body = fields.Raw(allow_none=True, metadata={"description": "Text, sent as it is, or any JSON value."})
+    body = Payload(largest=MAX_PAYLOAD_BYTES, metadata={"description": "Text, sent as it is, or any JSON value."})
     auth = fields.Nested(AuthSchema, allow_none=True)
     success_codes = SuccessCodes(
         metadata={"type": "array", "items": {"type": ["integer", "string"]}, "example": ["200-299"]}

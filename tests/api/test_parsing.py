@@ -1,13 +1,15 @@
 """What a body, an instant and a cursor may be: everything else is refused by name, and never reaches a worker."""
 
+import io
 import json
 
 import pytest
 from flask import Flask, request
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
 
 from chronos_api.cursors import Count, read_cursor, write_cursor
-from chronos_api.parsing import MAX_DEPTH, MalformedBody, read_json
+from chronos_api.parsing import MAX_DEPTH, MalformedBody, StrictParser, read_json
 from chronos_common.errors import InvalidRequest
 from chronos_common.schemas.fields import MAX_UNKNOWN, Instant, Strict, Text, instant_text
 
@@ -53,6 +55,23 @@ def test_a_body_that_cannot_be_kept_exactly_is_refused_with_the_reason(data, tol
         read(data)
     assert told in refused.value.description
     assert len(refused.value.description) < 300
+
+
+def loaded(**request_arguments):
+    with app.test_request_context(method="POST", **request_arguments):
+        return StrictParser().load_json(request, Schema())
+
+
+def test_no_body_at_all_is_an_empty_object():
+    assert loaded() == {}
+
+
+def test_a_body_of_no_declared_type_is_not_passed_over():
+    with pytest.raises(UnsupportedMediaType):
+        loaded(data=b"{}")
+    in_chunks = {"input_stream": io.BytesIO(b"{}"), "environ_overrides": {"wsgi.input_terminated": True}}
+    with pytest.raises(UnsupportedMediaType):
+        loaded(**in_chunks)
 
 
 @pytest.mark.parametrize(
