@@ -163,7 +163,11 @@ class Journal:
             self._note_synced()
 
     def cut_from(self, index: int) -> None:
-        """Drop the entries from `index` on: they contradict the leader (Raft §5.3)."""
+        """Drop the entries from `index` on: they contradict the leader (Raft §5.3).
+
+        Durable at once: new records written over a truncation that the disk then forgets would mix with old
+        ones. It happens at most once per new leader.
+        """
         with self._fatal():
             self._write_pending()
             position = index - self.base_index
@@ -171,11 +175,11 @@ class Journal:
             if end < self._synced_size:
                 self._lower_mark(end)
             self._file.truncate(end)
+            self._file.sync()
             del self._entries[position:], self._ends[position:]
             self._size = end
-            self._synced_size = min(self._synced_size, end)
-            self._synced_index = min(self._synced_index, index - 1)
-            self._dirty = True
+            self._dirty = False
+            self._note_synced()
 
     def compact(self, base_index: int) -> None:
         """Drop the entries up to and including `base_index`, which must be kept now."""

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from random import SystemRandom
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import structlog
+
 from chronos_worker.raft.election import Elections
 from chronos_worker.raft.engine import Engine, engage
-from chronos_worker.raft.errors import LogClosed, NoLeader, QueueFull
+from chronos_worker.raft.errors import FatalLogError, LogClosed, NoLeader, QueueFull
 from chronos_worker.raft.files import OsFiles
 from chronos_worker.raft.guard import Guard
 from chronos_worker.raft.handover import Handover
 from chronos_worker.raft.interface import Committed, LogStatus
 from chronos_worker.raft.lone import LoneNetwork
-from chronos_worker.raft.messages import Forward
+from chronos_worker.raft.messages import Forward, SnapshotChunk, SnapshotOffer, SnapshotWanted
 from chronos_worker.raft.proposals import Proposals
 from chronos_worker.raft.replication import Replicator
+from chronos_worker.raft.snapshot_sink import SnapshotSink
+from chronos_worker.raft.snapshot_source import SnapshotSource
 from chronos_worker.raft.storage import Storage
 from chronos_worker.raft.tcp import TcpNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
     from random import Random
 
     from chronos_worker.raft.config import LogConfig
     from chronos_worker.raft.files import Files
     from chronos_worker.raft.interface import ReplicatedLog, StateMachineSnapshots
-    from chronos_worker.raft.messages import SnapshotChunk, SnapshotOffer, SnapshotWanted
     from chronos_worker.raft.network import Network
+
+_log = structlog.get_logger("chronos.raft")
 
 
 def open_log(
@@ -39,6 +46,7 @@ def open_log(
     random: Random | None = None,
     files: Files | None = None,
     network: Network | None = None,
+    background: Executor | None = None,
 ) -> ReplicatedLog:
     """Open the log of one member.
 
@@ -49,6 +57,7 @@ def open_log(
         random: chance for election timeouts and redials.
         files: the file system.
         network: links to the peers, instead of TCP as configured.
+        background: where snapshots are made and verified; one thread of our own by default.
 
     Raises:
         BadLogConfig: the configuration is contradictory or unsafe, or the address cannot be bound.
@@ -60,7 +69,8 @@ def open_log(
     try:
         if network is None and config.peers:
             network = TcpNetwork(config, storage.vote.cluster_id, clock, random)
-        return PySyncObjLog(config, storage, network or LoneNetwork(), clock, random)
+        background = background or ThreadPoolExecutor(1, thread_name_prefix="raft-snapshots")
+        return PySyncObjLog(config, storage, snapshots, network or LoneNetwork(), background, clock, random)
     except BaseException:
         storage.close()
         raise
@@ -73,7 +83,9 @@ class PySyncObjLog:
         self,
         config: LogConfig,
         storage: Storage,
+        snapshots: StateMachineSnapshots,
         network: Network,
+        background: Executor,
         clock: Callable[[], float],
         random: Random,
     ) -> None:
@@ -81,6 +93,8 @@ class PySyncObjLog:
         peers, timing = sorted(config.peers), config.timing
         self._config = config
         self._storage = storage
+        self._snapshots = snapshots
+        self._background = background
         self._journal = storage.journal
         self._network = network
         self._clock = clock
@@ -99,6 +113,12 @@ class PySyncObjLog:
         )
         self._handover = Handover(self._engine, self._journal, network, clock, timing.election_min_s)
         self._guard.adopt(self._engine, self._journal, self._elections, self._replicator, self)
+        self._source = SnapshotSource(
+            config, snapshots, self._engine, self._journal, network, storage.files, background, clock
+        )
+        self._sink = SnapshotSink(
+            config.data_dir, self._engine, network, storage.files, background, clock, self._vouch
+        )
         network.attach(self._guard)
         if not peers:
             self._engine.hasten_election()
@@ -159,7 +179,9 @@ class PySyncObjLog:
     def compact(self, durable_index: int) -> None:
         """See `ReplicatedLog.compact`."""
         self._check_open()
-        self._storage.compact(min(durable_index, self._returned))
+        pinned = self._source.pinned_index()
+        bound = self._returned if pinned is None else min(pinned, self._returned)
+        self._storage.compact(min(durable_index, bound))
 
     def transfer_leadership(self, to: str | None) -> None:
         """See `ReplicatedLog.transfer_leadership`."""
@@ -171,6 +193,9 @@ class PySyncObjLog:
         if self._closed is None:
             self._closed = "the log is closed"
         self._network.close()
+        self._background.shutdown(wait=True, cancel_futures=True)
+        self._source.close()
+        self._sink.close()
         self._storage.close()
 
     # -- one turn -----------------------------------------------------------------------------------------
@@ -183,16 +208,45 @@ class PySyncObjLog:
     def _turn(self, wait_s: float) -> None:
         """The order is the safety: receive, sync, acknowledge, count and send, sync, count again."""
         self._network.poll(wait_s)
+        self._install_snapshot()
         self._journal.sync()
         self._guard.release()
         self._elections.before_tick()
         self._engine.tick()
+        if self._engine.role() == "leader":
+            self._source.step(self._replicator.behind())
         self._handover.advance()
         self._network.flush()
         if self._journal.dirty:
             self._journal.sync()  # the followers sync at the same time
             if not self._config.peers:
                 self._engine.tick()
+
+    def _install_snapshot(self) -> None:
+        """Replace the state machine once a snapshot has arrived, unless the log was faster."""
+        received = self._sink.received()
+        if received is None:
+            return
+        file, wanted = received
+        if wanted.index > self._engine.commit_index():
+            try:
+                self._storage.install(file, wanted.index, wanted.term, self._snapshots.install)
+            except FatalLogError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the store finds wrong with the file
+                self._sink.give_up(f"the state machine refuses it: {error}")
+                return
+            self._engine.jump_to(wanted.index)
+            self._returned = wanted.index
+            _log.info("raft_snapshot_installed", index=wanted.index, term=wanted.term)
+        self._sink.done()
+        self._vouch(wanted.index)
+
+    def _vouch(self, index: int) -> None:
+        """Tell the leader that everything up to `index` is here."""
+        leader = self._engine.leader_id()
+        if leader is not None and leader != self._config.node_id:
+            self._guard.vouch(leader, index)
 
     def _collect(self) -> list[Committed]:
         """Return what is committed and durable here, from the journal itself."""
@@ -248,7 +302,14 @@ class PySyncObjLog:
             self._caught_up_at = commit_index
 
     def snapshot_message(self, peer: str, message: SnapshotOffer | SnapshotWanted | SnapshotChunk) -> None:
-        """To come."""
+        """Pull from the leader, or serve a follower."""
+        match message:
+            case SnapshotOffer():
+                self._sink.offered(peer, message)
+            case SnapshotChunk():
+                self._sink.chunk(peer, message)
+            case SnapshotWanted():
+                self._source.wanted(peer, message)
 
     def _check_room(self) -> None:
         uncommitted = self._journal.bytes_after(self._engine.commit_index())

@@ -108,11 +108,12 @@ class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 
 
 class SnapshotWanted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=12):
-    """Send the snapshot `sha256` from `offset` on."""
+    """Send the snapshot `sha256` from `offset` on; `is_start` answers an offer, else it acknowledges."""
 
     term: Count
     sha256: Digest
     offset: Count
+    is_start: bool
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=13):

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Final
 
 from chronos_worker.raft.errors import DataDirectoryBusy, DiskFailed, JournalCorrupt
+from chronos_worker.raft.files import replace_durably
 from chronos_worker.raft.journal import GENESIS, Journal
 from chronos_worker.raft.vote import VoteFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from chronos_worker.raft.config import LogConfig
     from chronos_worker.raft.files import Files
+
+_MARKER: Final = struct.Struct("<QQ")
 
 
 class Storage:
     """Everything durable that belongs to the log."""
 
     def __init__(self, files: Files, config: LogConfig, applied: int) -> None:
+        self.files = files
+        self._marker = config.data_dir / "install"
         self._limits = config.limits
         self.directory = config.data_dir
         self.applied = max(applied, GENESIS[0])
@@ -30,10 +39,25 @@ class Storage:
         try:
             self.journal = Journal(files, config.data_dir)
             self.vote = self._open_vote(files, config)
+            self._finish_install()
             self._check()
         except BaseException:
             self._lock.close()
             raise
+
+    def install(self, file: Path, index: int, term: int, install: Callable[[Path, int, int], None]) -> None:
+        """Replace the state machine by a snapshot and begin the journal after it.
+
+        A marker on disk tells the next life, should this one end in between, that the journal has to follow.
+        What `install` raises leaves everything as it was.
+        """
+        try:
+            replace_durably(self.files, self._marker, _MARKER.pack(index, term))
+        except OSError as error:
+            raise DiskFailed(f"{self._marker}: {error}") from error
+        install(file, index, term)
+        self.journal.reset(index, term)
+        self.files.remove(self._marker)
 
     def compact(self, durable_index: int) -> None:
         """Drop entries up to `durable_index`, except a trailing reserve for followers that lag a little.
@@ -61,6 +85,17 @@ class Storage:
             self.journal.close()
         finally:
             self._lock.close()
+
+    def _finish_install(self) -> None:
+        """Let the journal follow a state machine that was replaced just before the process ended."""
+        if not self.files.exists(self._marker):
+            return
+        raw = self._marker.read_bytes()
+        if len(raw) == _MARKER.size:
+            index, term = _MARKER.unpack(raw)
+            if self.applied >= index > self.journal.base_index and self.journal.term_at(index) != term:
+                self.journal.reset(index, term)
+        self.files.remove(self._marker)
 
     def _open_vote(self, files: Files, config: LogConfig) -> VoteFile:
         """Open `vote` beside the journal. The journal is always created first."""
