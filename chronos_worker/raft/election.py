@@ -1,20 +1,26 @@
-"""Who may stand for election, and who may be voted for: pre-vote and loyalty to a live leader.
+"""Who may stand for election, and who may be voted for: pre-vote, loyalty to a live leader, and whole memory.
 
 The library lets any node whose timer runs out raise the term and depose a healthy leader. Here it asks first
 (Raft thesis §9.6), and nobody supports an election while a leader is alive (§4.2.3), unless that leader itself
-hands over (§3.10). A node that has lost its files, or never had any, votes only among equals until it has caught
-up with a leader: it may have given votes and acknowledgements it no longer knows of.
+hands over (§3.10).
+
+A node that has lost its files looks like one that never had any: it may have given votes and acknowledgements
+which it no longer knows of. So a node counts for an election as Raft means it only once it has *joined*, that is
+caught up with a leader since its files were made. Until then it stands, and votes, only in an election that
+every member supported beforehand: whatever was committed is then in some honest log among them, and the
+candidate's log is at least as new as each. A new cluster begins this way, when all its members have met.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from chronos_worker.raft.journal import GENESIS
 from chronos_worker.raft.messages import PreVote, PreVoteAnswer, RequestVote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
     from chronos_worker.raft.engine import Engine
     from chronos_worker.raft.journal import Journal
@@ -23,6 +29,9 @@ if TYPE_CHECKING:
 
 _RETRY_SHARE: Final = 0.2
 """How much of an election timeout passes between two questions."""
+_ROUND_BITS: Final = 62
+_OPEN_ROUNDS: Final = 5
+"""Answers to this many of the latest questions still count: about one election timeout of delay."""
 
 
 class Elections:
@@ -36,6 +45,7 @@ class Elections:
         vote: VoteFile,
         network: Network,
         clock: Callable[[], float],
+        random: Random,
         loyalty_s: float,
     ) -> None:
         self._peers = sorted(peers)
@@ -44,26 +54,33 @@ class Elections:
         self._vote = vote
         self._network = network
         self._clock = clock
+        self._random = random
         self._loyalty_s = loyalty_s
         self._leader_heard_at = clock()
-        self._asked_term: int | None = None
-        self._supporters: set[str] = set()
-        self._may_stand = False
+        self._rounds: dict[int, dict[str, bool]] = {}
+        """The questions asked: who supports each, and whether that peer has joined."""
+        self._supported_round: int | None = None
+        """A round with enough support to stand."""
+        self._supported: dict[str, deque[int]] = {peer: deque(maxlen=_OPEN_ROUNDS) for peer in self._peers}
+        """The latest rounds of each peer that this node supported in this life."""
         self._votes_of_term = 0
         self._voters: set[str] = set()
         self.is_transfer = False
+        self.unanimous_round = 0
+        """The round everybody supported, if the election under way rests on one."""
 
     def before_tick(self) -> None:
-        """Keep the library from standing for election before a majority would support it."""
+        """Keep the library from standing for election before enough members would support it."""
         if not self._peers or self._engine.role() == "leader" or not self._engine.election_due():
             return
-        self.is_transfer = self._engine.transfer_pending()
-        if self.is_transfer or self._may_stand:
+        self.is_transfer = self._engine.transfer_pending() and self._vote.joined
+        if self.is_transfer or self._supported_round is not None:
+            supporters = self._rounds.get(self._supported_round or 0, {})
+            self.unanimous_round = (self._supported_round or 0) if len(supporters) == len(self._peers) else 0
             self._forget()
             return
         self._engine.postpone_election(_RETRY_SHARE)
-        if self._vote.joined or self._journal.last_index == GENESIS[0]:
-            self._ask()
+        self._ask()
 
     def leader_heard(self) -> None:
         """A leader of the current term is alive."""
@@ -71,30 +88,35 @@ class Elections:
         self._forget()
 
     def answer(self, peer: str, question: PreVote) -> None:
-        """Say whether we would vote; nothing changes here."""
+        """Say whether we would vote; nothing changes here but our memory of having said so."""
         granted = (
             question.term > self._engine.term()
             and not self._is_loyal()
-            and self._is_eligible(question.last_index, question.last_term)
+            and (question.last_term, question.last_index) >= (self._journal.last_term, self._journal.last_index)
         )
-        self._network.send(peer, PreVoteAnswer(question.term, self._engine.term(), granted))
+        if granted:
+            self._supported[peer].append(question.round)
+        self._network.send(peer, PreVoteAnswer(question.round, self._engine.term(), granted, self._vote.joined))
 
     def take_answer(self, peer: str, answer: PreVoteAnswer) -> None:
-        """Count support; with a majority the next tick stands for election."""
+        """Count support; with enough of it the next tick stands for election."""
         if answer.term > self._engine.term():
             self._engine.adopt_term(answer.term)
             self._forget()
-        elif answer.granted and answer.asked_term == self._asked_term == self._engine.term() + 1:
-            self._supporters.add(peer)
-            if 2 * (len(self._supporters) + 1) > len(self._peers) + 1:
-                self._may_stand = True
+        elif answer.granted and answer.round in self._rounds:
+            supporters = self._rounds[answer.round]
+            supporters[peer] = answer.joined
+            joined = self._vote.joined + sum(supporters.values())
+            majority = self._vote.joined and 2 * joined > len(self._peers) + 1
+            if majority or len(supporters) == len(self._peers):
+                self._supported_round = answer.round
                 self._engine.hasten_election()
 
-    def may_vote(self, request: RequestVote) -> bool:
+    def may_vote(self, peer: str, request: RequestVote) -> bool:
         """Tell whether the library may see a request for a vote at all."""
         if self._is_loyal() and not request.transfer:
             return False
-        return self._vote.joined or request.last_index == GENESIS[0]
+        return self._vote.joined or request.round in self._supported[peer]
 
     def is_first_vote(self, peer: str, term: int) -> bool:
         """Tell whether this vote is new: the library would count a repeated one again."""
@@ -106,24 +128,19 @@ class Elections:
         return True
 
     def _ask(self) -> None:
-        self._asked_term = self._engine.term() + 1
-        self._supporters.clear()
-        question = PreVote(self._asked_term, self._journal.last_index, self._journal.last_term)
+        while len(self._rounds) >= _OPEN_ROUNDS:
+            del self._rounds[next(iter(self._rounds))]
+        nonce = self._random.getrandbits(_ROUND_BITS) | 1
+        self._rounds[nonce] = {}
+        question = PreVote(self._engine.term() + 1, self._journal.last_index, self._journal.last_term, nonce)
         for peer in self._peers:
             self._network.send(peer, question)
 
     def _forget(self) -> None:
-        self._asked_term = None
-        self._may_stand = False
-        self._supporters.clear()
+        self._rounds.clear()
+        self._supported_round = None
 
     def _is_loyal(self) -> bool:
         if self._engine.role() == "leader":
             return True
         return self._clock() - self._leader_heard_at < self._loyalty_s
-
-    def _is_eligible(self, last_index: int, last_term: int) -> bool:
-        """Raft §5.4.1, and the rule for a node without a past."""
-        if not self._vote.joined and last_index != GENESIS[0]:
-            return False
-        return (last_term, last_index) >= (self._journal.last_term, self._journal.last_index)

@@ -174,6 +174,10 @@ class Engine(SyncObj):  # type: ignore[misc]
 
     # -- what we tell it ----------------------------------------------------------------------------------
 
+    def forget_match(self, peer: str) -> None:
+        """Count nothing of a peer's log until it acknowledges anew. Counting less is always safe."""
+        self._SyncObj__raftMatchIndex[RaftNode(peer)] = 0
+
     def jump_to(self, index: int) -> None:
         """The state machine stands at `index`, by restart or snapshot: it is committed and applied."""
         self._SyncObj__raftLastApplied = index

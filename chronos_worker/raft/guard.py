@@ -113,10 +113,16 @@ class Guard(Transport):  # type: ignore[misc]
 
     def _out_request_vote(self, peer: str, message: dict[str, Any]) -> None:
         self._journal.sync()  # it names our last entry
-        transfer = self._elections.is_transfer
+        elections = self._elections
         self._network.send(
             peer,
-            RequestVote(message["term"], message["last_log_index"], message["last_log_term"], transfer),
+            RequestVote(
+                message["term"],
+                message["last_log_index"],
+                message["last_log_term"],
+                elections.is_transfer,
+                elections.unanimous_round,
+            ),
         )
 
     def _out_vote(self, peer: str, message: dict[str, Any]) -> None:
@@ -149,6 +155,7 @@ class Guard(Transport):  # type: ignore[misc]
     def on_disconnected(self, peer: str) -> None:
         """A link is gone."""
         self._replicator.disconnected(peer)
+        self._engine.forget_match(peer)  # the next life of the peer may have lost what this one acknowledged
         self._onNodeDisconnected(self._nodes[peer])
 
     def on_message(self, peer: str, message: Message) -> None:
@@ -197,7 +204,7 @@ class Guard(Transport):  # type: ignore[misc]
         self._deliver(peer, "next_node_idx", next_node_idx=1, reset=False, success=False)
 
     def _in_request_vote(self, peer: str, message: RequestVote) -> None:
-        if self._elections.may_vote(message):
+        if self._elections.may_vote(peer, message):
             self._deliver(
                 peer,
                 "request_vote",

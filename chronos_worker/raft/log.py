@@ -109,7 +109,7 @@ class PySyncObjLog:
         self._engine.adopt(self, storage.journal, storage.vote, storage.applied)
         self._replicator = Replicator(peers, self._engine, self._journal, network, config.limits)
         self._elections = Elections(
-            peers, self._engine, self._journal, storage.vote, network, clock, timing.election_min_s
+            peers, self._engine, self._journal, storage.vote, network, clock, random, timing.election_min_s
         )
         self._handover = Handover(self._engine, self._journal, network, clock, timing.election_min_s)
         self._guard.adopt(self._engine, self._journal, self._elections, self._replicator, self)

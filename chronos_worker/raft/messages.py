@@ -49,12 +49,16 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
-    """Raft §5.2. `transfer`: the leader itself asked for this election (thesis §3.10)."""
+    """Raft §5.2. `transfer`: the leader itself asked for this election (thesis §3.10).
+
+    `round` is that of a pre-vote in which everybody supported the sender, else 0.
+    """
 
     term: Count
     last_index: Count
     last_term: Count
     transfer: bool
+    round: Count
 
 
 class VoteGranted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=5):
@@ -64,19 +68,21 @@ class VoteGranted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):
-    """Would you vote for me in `term`? Changes nothing at the receiver (thesis §9.6)."""
+    """Would you vote for me in `term`? Changes nothing at the receiver (thesis §9.6). `round` is a nonce."""
 
     term: Count
     last_index: Count
     last_term: Count
+    round: Count
 
 
 class PreVoteAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=7):
-    """Answer to the question about `asked_term`; `term` is the sender's own."""
+    """Answer to the question of `round`; `term` is the sender's own, `joined` whether its memory is whole."""
 
-    asked_term: Count
+    round: Count
     term: Count
     granted: bool
+    joined: bool
 
 
 class StaleTerm(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=8):

@@ -41,10 +41,11 @@ class Schedule:
             ),
         )
         swarm = {"cut": 0.004, "one_way": 0.004, "heal": 0.008, "crash": 0.006, "start": 0.02, "pause": 0.006,
-                 "compact": 0.01, "hand_over": 0.003}  # fmt: skip
+                 "compact": 0.01, "hand_over": 0.003, "lose_disk": 0.003}  # fmt: skip
         self.rates = {kind: rate for kind, rate in swarm.items() if random.random() < 0.7 or kind == "start"}
         self.counter = 0
         self.crashes = 0
+        self.forgetful: set[str] = set()
 
     def run(self) -> None:
         for _ in range(STEPS):
@@ -89,6 +90,16 @@ class Schedule:
         for node in victims:
             self.crashes += 1
             self.cluster.crash(node.node_id, power_cut=self.random.random() < 0.7)
+
+    def lose_disk(self) -> None:
+        """A minority at most is without memory at a time: more would be more than Raft can bear."""
+        for node in self.cluster.alive():
+            if node.log is not None and node.log.status().is_caught_up:
+                self.forgetful.discard(node.node_id)
+        if len(self.forgetful) < (len(self.cluster.names) - 1) // 2:
+            name = self.random.choice(self.cluster.names)
+            self.forgetful.add(name)
+            self.cluster.lose_disk(name)
 
     def start(self) -> None:
         for node in self.cluster.nodes.values():

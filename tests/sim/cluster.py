@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from random import Random
@@ -134,6 +135,14 @@ class SimCluster:
         else:
             node.disk.kill()
         node.machine.crash()
+
+    def lose_disk(self, name: str) -> None:
+        """Stop a node and forget all it ever wrote; what starts in its place is empty."""
+        node = self.nodes[name]
+        if node.log is not None:
+            self.crash(name)
+        shutil.rmtree(node.directory, ignore_errors=True)
+        node.machine = Machine()
 
     def alive(self) -> list[SimNode]:
         """Return the nodes that run."""
