@@ -1,0 +1,94 @@
+"""`python -m bench SCENARIO [--nodes N] [--runs N] [--duration S] [--json FILE] [--quick]`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from bench import report
+from bench.ledger import Totals
+from bench.machine import commit, machine
+from bench.processes import BenchFailed
+from bench.scenario import Place, Run, Scenario, Setup
+from bench.scenarios import SCENARIOS
+from bench.sink import nginx_path
+
+
+@click.group()
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where nodes keep their data while they are measured. Default: the system's temporary directory.",
+)
+@click.pass_context
+def bench(context: click.Context, directory: Path | None) -> None:
+    """Start Chronos as real processes, load it, measure it, and check its ledger."""
+    context.obj = directory
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def _command(scenario: Scenario) -> click.Command:
+    @click.option("--nodes", type=click.IntRange(1, 7), help=f"Workers. Default: {scenario.full.nodes}.")
+    @click.option("--runs", type=click.IntRange(1), help="How often; medians are shown. Default: 5, with --quick 1.")
+    @click.option("--duration", "duration_s", type=click.IntRange(1), help="Seconds of load.")
+    @click.option("--rate", "rate_per_s", type=click.IntRange(1), help="Load a second.")
+    @click.option(
+        "--size", type=click.IntRange(1), help="Jobs, executions, requests or kills, as the scenario has it."
+    )
+    @click.option(
+        "--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here too."
+    )
+    @click.option("--quick", is_flag=True, help="One short, small run: to see that it works.")
+    @click.pass_obj
+    def run(directory: Path | None, /, file: Path | None, quick: bool, **given: int | None) -> None:
+        setup = scenario.quick if quick else scenario.full
+        chosen = {name: value for name, value in given.items() if value is not None}
+        if not perform(scenario, msgspec.structs.replace(setup, **chosen), directory, file):
+            sys.exit(1)
+
+    return click.command(scenario.name, help=scenario.about)(run)
+
+
+for _scenario in SCENARIOS.values():
+    bench.add_command(_command(_scenario))
+
+
+def perform(scenario: Scenario, setup: Setup, directory: Path | None, file: Path | None) -> bool:
+    """Run a scenario, show its table and write its JSON; whether its ledger is clean."""
+    with tempfile.TemporaryDirectory(prefix="chronos-bench-", dir=directory) as root:
+        facts = machine(Path(root))
+        runs: list[Run] = []
+        try:
+            for run in scenario.measure(setup, Place(Path(root))):
+                runs.append(run)
+                click.echo(f"{scenario.name} run {len(runs)} of {setup.runs}: {_short(run)}", err=True)
+        except BenchFailed as failure:
+            click.echo(f"bench: {scenario.name}: {failure}", err=True)
+            return False
+    settings: dict[str, Any] = {**setup.settings(), **scenario.notes, "sink": "nginx" if nginx_path() else "own"}
+    totals = Totals()
+    for run in runs:
+        totals = totals.plus(run.totals)
+    found = report.Report(
+        scenario.name, setup.nodes, facts, commit(), settings, report.figures([run.metrics for run in runs]), totals
+    )
+    click.echo(report.table(found))
+    for problem in [problem for run in runs for problem in run.verdict.problems]:
+        click.echo(f"  ! {problem}", err=True)
+    if file is not None:
+        report.save(found, file)
+    return totals.clean
+
+
+def _short(run: Run) -> str:
+    return ", ".join(f"{name} {value:,.4g}" for name, value in list(run.metrics.items())[:4])
+
+
+if __name__ == "__main__":
+    bench()

@@ -1,0 +1,11 @@
+"""One module for each scenario."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bench.scenario import Scenario
+from bench.scenarios import throughput
+
+SCENARIOS: Final[dict[str, Scenario]] = {module.SCENARIO.name: module.SCENARIO for module in (throughput,)}
+"""In the order of a whole sitting."""
