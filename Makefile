@@ -6,15 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test lint clean
+.PHONY: help run cluster demo test lint docker-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "make: this needs Python 3.11 or newer with venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) .ci/make_venv.py $(VENV)
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "installing pinned requirements ..."
@@ -31,7 +29,7 @@ run: $(VENV)/.run ## a complete node on this machine, data in ./chronos-data
 	@$(BIN)/chronos
 
 cluster: $(VENV)/.run ## three workers and two API processes on loopback, data in ./chronos-cluster
-	@$(BIN)/python -m cli.chronos.local_cluster
+	@$(BIN)/chronos local-cluster
 
 demo: $(VENV)/.run ## forty jobs, a receiver for them, and what arrives
 	@$(BIN)/python examples/demo.py
@@ -45,6 +43,9 @@ lint: $(VENV)/.dev ## style, types and import rules
 test: lint ## every check and every test
 	$(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 --durations=5
 	$(BIN)/coverage report --skip-covered --sort=cover | tail -30
+
+docker-check: ## build the image and try it with a real engine, started here if none runs (as root, on Debian)
+	@docker/check.sh
 
 clean: ## remove the environment and caches, keep data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .coverage* build *.egg-info

@@ -19,7 +19,7 @@ _PRIVATE: Final = 0o077
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nothing has to be done before."""
 
 
@@ -31,7 +31,7 @@ class Program:
     argv: tuple[str, ...]
     is_ready: Callable[[], bool]
     grace_s: float
-    prepare: Callable[[], None] = _nothing
+    prepare: Callable[[], None] = nothing
     restarts: Restarts = field(default_factory=Restarts)
 
 
@@ -102,7 +102,7 @@ class Child:
 def _follow_parent(parent: int) -> Callable[[], None]:
     """For a new process: be terminated (drain) when the supervisor dies without a word. Linux only."""
     if sys.platform != "linux":
-        return _nothing
+        return nothing
     prctl = ctypes.CDLL(None).prctl
 
     def follow() -> None:

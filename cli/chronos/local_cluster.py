@@ -19,7 +19,7 @@ import yaml
 from chronos_common.config import load_config
 from chronos_common.logs import configure_logging
 from cli.chronos.child import Program
-from cli.chronos.node import api_program, beside, children_environ, prepare_keys, worker_program
+from cli.chronos.node import api_program, beside, children_environ, worker_program
 from cli.chronos.probes import check_free
 from cli.chronos.supervisor import Supervisor
 
@@ -72,7 +72,7 @@ def run(directory: Path, ports: Ports) -> int:
         for config, path in zip(workers, worker_paths, strict=True)
     ]
     programs += [
-        api_program(config, path, prepare_keys(config, {}), f"api-{number}")
+        api_program(config, path, f"api-{number}")
         for number, (config, path) in enumerate(zip(apis, api_paths, strict=True), 1)
     ]
     supervisor = Supervisor(

@@ -65,7 +65,7 @@ def _run_node(path: Path | None) -> int:
     supervisor = Supervisor(
         [
             worker_program(config, path),
-            api_program(config, path, prepare_keys(config, os.environ)),
+            api_program(config, path, prepare=prepare_keys(config, os.environ)),
         ],
         environ=children_environ(os.environ),
         log=log,
@@ -107,6 +107,20 @@ def _become(module: str, path: Path | None) -> NoReturn:
     os.umask(_PRIVATE)
     arguments = command(module, path)
     os.execve(arguments[0], arguments, children_environ(os.environ))  # noqa: S606 - our own program
+
+
+@chronos.command()
+@_config
+@click.argument("part", type=click.Choice(["api", "worker"]), default="api")
+@click.pass_obj
+def health(outer: Path | None, path: Path | None, part: str) -> None:
+    """Ask the API, or the worker, of this configuration whether it answers: exit status 0, else 1."""
+    path = config_path(path or outer, os.environ)
+    config = load_config(path, os.environ)
+    program = worker_program(config, path) if part == "worker" else api_program(config, path)
+    if not program.is_ready():
+        click.echo(f"the {part} does not answer", err=True)
+        sys.exit(1)
 
 
 @chronos.group()

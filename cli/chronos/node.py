@@ -13,7 +13,7 @@ import click
 from chronos_common import VERSION
 from chronos_common.config import Config, InvalidConfig, is_loopback, read_api_keys, read_secret, split_address
 from chronos_common.protocol import SECRET_HEADER
-from cli.chronos.child import Program
+from cli.chronos.child import Program, nothing
 from cli.chronos.first_key import VARIABLE, ensure_admin_key
 from cli.chronos.probes import answers, reachable
 
@@ -37,7 +37,9 @@ def worker_program(config: Config, path: Path | None, name: str = "worker") -> P
     return Program(name, command("chronos_worker", path), is_ready, grace_s)
 
 
-def api_program(config: Config, path: Path | None, prepare: Callable[[], None], name: str = "api") -> Program:
+def api_program(
+    config: Config, path: Path | None, name: str = "api", prepare: Callable[[], None] = nothing
+) -> Program:
     """The API; ready when it answers."""
     address = config.server.http.address
     return Program(

@@ -9,7 +9,9 @@ import sys
 import pytest
 import requests
 import yaml
+from click.testing import CliRunner
 
+from cli.chronos.main import chronos
 from tests.support.processes import free_port, wait_for, write_config
 
 
@@ -51,6 +53,11 @@ class Node:
     def interrupt(self):
         self.popen.send_signal(signal.SIGINT)
         return self.popen.wait(timeout=60)
+
+
+def health(path, part):
+    """Exit status of the command that a container's health check runs."""
+    return CliRunner().invoke(chronos, ["--config", str(path), "health", part]).exit_code
 
 
 def base_of(path):
@@ -124,8 +131,10 @@ def test_worker_and_api_run_alone_for_a_split_deployment(tmp_path):
                 return False
 
         wait_for(healthy, "the API to find the worker", timeout_s=60)
+        assert health(path, "worker") == health(path, "api") == 0
         worker.popen.terminate()
         assert worker.popen.wait(timeout=60) == 0
+        assert (health(path, "worker"), health(path, "api")) == (1, 0)
         answer = requests.post(f"{base}/api/v1/jobs", json={}, timeout=60)
         assert answer.status_code in (422, 503)
         assert requests.get(f"{base}/health", timeout=20).json()["status"] == "unavailable"

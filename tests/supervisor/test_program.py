@@ -15,6 +15,7 @@ from cli.chronos.first_key import ensure_admin_key
 from cli.chronos.local_cluster import Ports, write_configs
 from cli.chronos.node import beside, command, config_path, welcome
 from cli.chronos.probes import PortTaken, answers, check_free, reachable
+from tests.support.processes import free_port
 
 
 def run(*arguments, environ=None):
@@ -99,6 +100,19 @@ def test_what_does_not_answer_or_is_no_http_is_not_ready():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
     assert not answers(address, "/", {})
+
+
+@pytest.mark.parametrize(("arguments", "part"), [((), "api"), (("api",), "api"), (("worker",), "worker")])
+def test_health_of_what_does_not_run_is_a_failure(tmp_path, arguments, part):
+    environ = {
+        "CHRONOS_CLUSTER_DATA_DIR": str(tmp_path),
+        "CHRONOS_SERVER_HTTP_ADDRESS": f"127.0.0.1:{free_port()}",
+        "CHRONOS_CLUSTER_CONTROL_ADDRESS": f"127.0.0.1:{free_port()}",
+        "CHRONOS_CLUSTER_SECRET": "a secret of the tests",
+    }
+    asked = run("health", *arguments, environ=environ)
+    assert asked.exit_code == 1
+    assert asked.output == f"the {part} does not answer\n"
 
 
 def test_a_new_key_is_known_by_the_lines_printed_with_it(tmp_path):
