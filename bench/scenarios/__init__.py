@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bench.scenario import Scenario
-from bench.scenarios import throughput
+from bench.scenarios import burst, failover, punctuality, throughput
 
-SCENARIOS: Final[dict[str, Scenario]] = {module.SCENARIO.name: module.SCENARIO for module in (throughput,)}
+SCENARIOS: Final[dict[str, Scenario]] = {
+    module.SCENARIO.name: module.SCENARIO for module in (throughput, punctuality, burst, failover)
+}
 """In the order of a whole sitting."""

@@ -1,0 +1,18 @@
+"""The silence around a kill is what is reported, not that of another moment."""
+
+from bench.scenarios.failover import silences_s
+
+
+def test_the_pause_that_follows_a_kill_is_its_gap():
+    steady = [time for time in range(0, 60_000, 5) if not 10_000 < time < 11_800]
+    assert silences_s(steady, [10_002]) == [1.8]
+
+
+def test_each_kill_has_a_gap_of_its_own():
+    arrivals = [time for time in range(0, 60_000, 5) if not (10_000 < time < 11_000 or 30_000 < time < 33_000)]
+    assert silences_s(arrivals, [10_001, 30_001]) == [1.0, 3.0]
+
+
+def test_a_pause_before_a_kill_does_not_count():
+    arrivals = [time for time in range(0, 60_000, 5) if not 5_000 < time < 9_000]
+    assert silences_s(arrivals, [10_001]) == [0.005]
