@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -27,7 +27,7 @@ class BenchFailed(Exception):
 class Process:
     """A running program; its output goes to a file."""
 
-    def __init__(self, argv: Sequence[str], log: Path) -> None:
+    def __init__(self, argv: Sequence[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
         self.argv = list(argv)
         self.log = log
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CHRONOS_")}
@@ -35,7 +35,7 @@ class Process:
             self._popen = subprocess.Popen(
                 self.argv,
                 cwd=REPOSITORY,
-                env=environ,
+                env={**environ, **(variables or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bench.scenario import Scenario
-from bench.scenarios import burst, failover, punctuality, throughput
+from bench.scenarios import api, burst, failover, punctuality, throughput
 
 SCENARIOS: Final[dict[str, Scenario]] = {
-    module.SCENARIO.name: module.SCENARIO for module in (throughput, punctuality, burst, failover)
+    module.SCENARIO.name: module.SCENARIO for module in (throughput, punctuality, burst, failover, api)
 }
 """In the order of a whole sitting."""
