@@ -147,24 +147,24 @@ class Cluster:
 
 
 class Usage:
-    """Processor time by kind of process, between two moments. Processes must live all the while."""
+    """Processor time by kind of process, from construction on. The processes must live all the while."""
 
-    def __init__(self, cluster: Cluster, sink_pids: list[int]) -> None:
+    def __init__(self, cluster: Cluster, **others: list[int]) -> None:
         families = [process.family() for process in cluster.workers.values()]
         self._kinds = {
             "worker": [family[0] for family in families],
             "sender": [pid for family in families for pid in family[1:]],
-            "sink": sink_pids,
+            **others,
         }
         self._before = self._read()
 
     def _read(self) -> dict[str, float]:
         return {kind: sum(map(cpu_s, pids)) for kind, pids in self._kinds.items()}
 
-    def per_execution_us(self, executions: int) -> dict[str, float]:
-        """Processor microseconds for each execution since construction: `worker_cpu_us` ..."""
+    def each_us(self, count: int) -> dict[str, float]:
+        """Processor microseconds for each of so many things: `worker_cpu_us` and so on."""
         now = self._read()
-        return {f"{kind}_cpu_us": (now[kind] - self._before[kind]) * 1e6 / max(1, executions) for kind in now}
+        return {f"{kind}_cpu_us": (now[kind] - self._before[kind]) * 1e6 / max(1, count) for kind in now}
 
 
 @contextmanager

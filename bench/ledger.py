@@ -173,10 +173,10 @@ class LoadedJob(NamedTuple):
 
 
 def read_jobs(database: Path, prefix: str) -> list[LoadedJob]:
-    """The jobs whose names begin with `prefix`."""
+    """The jobs whose names begin with `prefix`, in the order of their creation."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         found = connection.execute(
-            "SELECT seq, created_at FROM jobs WHERE name >= ? AND name < ? AND deleted_at IS NULL",
+            "SELECT seq, created_at FROM jobs WHERE name >= ? AND name < ? AND deleted_at IS NULL ORDER BY seq",
             (prefix, prefix + "\U0010ffff"),
         )
         return [LoadedJob(*row) for row in found]

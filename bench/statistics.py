@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 UNITS: Final = {
-    "_jobs_per_s": "jobs/s",
     "_per_s": "1/s",
     "_ms": "ms",
     "_us": "µs",

@@ -7,7 +7,7 @@ capacity measures the capacity, a smaller one itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 from bench.cluster import Cluster, Usage, cluster
 from bench.ledger import read_jobs
@@ -28,7 +28,7 @@ def measure(setup: Setup, place: Place) -> Iterator[Run]:
             yield saturate(running, directory, setup, "load-")
 
 
-def saturate(running: Cluster, directory: Any, setup: Setup, prefix: str) -> Run:
+def saturate(running: Cluster, directory: Path, setup: Setup, prefix: str) -> Run:
     """Offer `rate_per_s` executions a second for `duration_s` seconds to a running cluster."""
     assert setup.rate_per_s is not None
     assert setup.duration_s is not None
@@ -37,11 +37,11 @@ def saturate(running: Cluster, directory: Any, setup: Setup, prefix: str) -> Run
             at = next_window(setup.rate_per_s, setup.duration_s)
             load_for(client, setup.rate_per_s, at, prefix, target.url, misfire={"grace": GRACE})
         term = running.leader().term
-        usage = Usage(running, target.pids)
+        usage = Usage(running, sink=target.pids)
         done_at = running.settle(at.span.until, timeout_s=setup.duration_s * 10 + 60)
         changes = running.leader().term - term
         executions = setup.rate_per_s * at.seconds
-        metrics = usage.per_execution_us(executions)
+        metrics = usage.each_us(executions)
         target.stop()
         arrivals = target.arrivals(at.span)
     verdict = judge(running, every_second(read_jobs(running.databases[0], prefix), at.span), at.span, arrivals)
