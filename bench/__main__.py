@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import report
+from bench import profile, report
 from bench.ledger import Totals
 from bench.machine import commit, machine
 from bench.processes import BenchFailed
@@ -88,6 +88,48 @@ def perform(scenario: Scenario, setup: Setup, directory: Path | None, file: Path
 
 def _short(run: Run) -> str:
     return ", ".join(f"{name} {value:,.4g}" for name, value in list(run.metrics.items())[:4])
+
+
+@bench.command("profile")
+@click.option("--of", type=click.Choice(["executions", "load"]), default="executions", show_default=True)
+@click.option("--nodes", type=click.IntRange(1, 7), default=1, show_default=True)
+@click.option("--duration", "duration_s", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--rate", "rate_per_s", type=click.IntRange(1), default=4_000, show_default=True)
+@click.option("--size", type=click.IntRange(1), default=20_000, show_default=True, help="Jobs to load.")
+@click.pass_obj
+def profile_command(directory: Path | None, /, of: str, **given: int) -> None:
+    """Sample the leader's main thread under load: microseconds for each execution, by stage and function."""
+    with tempfile.TemporaryDirectory(prefix="chronos-bench-", dir=directory) as root:
+        show = profile.loading if of == "load" else profile.executions
+        click.echo(show(Path(root), Setup(runs=1, **given)))
+
+
+@bench.command("report")
+@click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--into", "page", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def report_command(results: Path, page: Path | None) -> None:
+    """Render the JSON files of a directory as Markdown; with --into between the marks of a page."""
+    text = report.markdown(report.read(results))
+    if page is None:
+        click.echo(text)
+    else:
+        page.write_text(report.insert(page.read_text(encoding="utf-8"), text), encoding="utf-8")
+
+
+@bench.command("all")
+@click.option("--json", "results", type=click.Path(file_okay=False, path_type=Path), help="A directory for the JSON.")
+@click.option("--quick", is_flag=True, help="One short, small run of each.")
+@click.pass_obj
+def all_command(directory: Path | None, /, results: Path | None, quick: bool) -> None:
+    """Every scenario one after another, throughput with one node and with three."""
+    clean = True
+    for scenario in SCENARIOS.values():
+        setup = scenario.quick if quick else scenario.full
+        for each in [setup, *scenario.also(setup)]:
+            file = results / f"{scenario.name}-{each.nodes}.json" if results else None
+            clean &= perform(scenario, each, directory, file)
+    if not clean:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from bench.machine import cpu_s
 from bench.processes import BenchFailed, Process, accepts, free_port, now_ms, wait_for
 from chronos_common.protocol import SECRET_HEADER, WorkerStatus, decode
 
+PROFILE_TO: Final = "PROFILE_TO"
+"""The variable that tells a profiled worker where to write."""
 _HOST: Final = "127.0.0.1"
 _DRAIN_S: Final = 60.0
 _API_END_S: Final = 30.0
@@ -31,9 +33,12 @@ _API_END_S: Final = 30.0
 class Cluster:
     """Workers n1, n2 ... and one API; `close` kills what still runs."""
 
-    def __init__(self, directory: Path, nodes: int, api_config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, directory: Path, nodes: int, api_config: Mapping[str, Any] | None = None, *, profiled: bool = False
+    ) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
+        self._worker_module = "bench.profiled_worker" if profiled else "chronos_worker"
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         self.workers: dict[str, Process] = {}
         self.api: Process | None = None
@@ -67,7 +72,11 @@ class Cluster:
         """Start workers and wait until they are at work under a leader; returns the seconds it took."""
         begun = time.monotonic()
         for name in names or self.names:
-            self.workers[name] = Process(self.command("chronos_worker", name), self.directory / f"{name}.log")
+            self.workers[name] = Process(
+                self.command(self._worker_module, name),
+                self.directory / f"{name}.log",
+                {PROFILE_TO: str(self.profile(name))},
+            )
         self.leader()
         return time.monotonic() - begun
 
@@ -109,6 +118,10 @@ class Cluster:
     def database(self, name: str) -> Path:
         """The replica of a node."""
         return self.directory / name / "chronos.sqlite3"
+
+    def profile(self, name: str) -> Path:
+        """Where a profiled worker leaves what was seen of it, once it has stopped."""
+        return self.directory / f"{name}.profile"
 
     @property
     def databases(self) -> list[Path]:
@@ -168,9 +181,11 @@ class Usage:
 
 
 @contextmanager
-def cluster(directory: Path, nodes: int, api_config: Mapping[str, Any] | None = None) -> Iterator[Cluster]:
+def cluster(
+    directory: Path, nodes: int, api_config: Mapping[str, Any] | None = None, *, profiled: bool = False
+) -> Iterator[Cluster]:
     """A running cluster with its API in a new directory, ended at the end."""
-    made = Cluster(directory, nodes, api_config)
+    made = Cluster(directory, nodes, api_config, profiled=profiled)
     try:
         made.start()
         made.start_api()

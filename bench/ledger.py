@@ -93,6 +93,15 @@ class Verdict:
     """Attempts beyond the first."""
     problems: list[str] = field(default_factory=list)
 
+    def joined(self, other: Verdict) -> Verdict:
+        """Both together."""
+        return Verdict(
+            self.totals.plus(other.totals),
+            self.skipped + other.skipped,
+            self.repeated + other.repeated,
+            self.problems + other.problems,
+        )
+
 
 def check(due: Iterable[Due], rows: Iterable[Row], arrivals: Mapping[bytes, int]) -> Verdict:
     """Compare what was due with the rows and with the number of arrivals of each execution id.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,8 @@ class Scenario:
     measure: Callable[[Setup, Place], Iterator[Run]]
     notes: dict[str, str] = field(default_factory=dict)
     """Settings that are the same in every run, published with it."""
+    also: Callable[[Setup], Sequence[Setup]] = lambda _setup: ()
+    """Further setups of which a whole sitting consists."""
 
 
 def judge(cluster: Cluster, due: list[Due], span: Span, arrivals: list[Arrival]) -> Verdict:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from bench.cluster import Cluster, cluster
 from bench.ledger import Span
@@ -19,14 +21,29 @@ def measure(setup: Setup, place: Place) -> Iterator[Run]:
     assert setup.duration_s is not None
     for _ in range(setup.runs):
         directory = place.new()
-        with cluster(directory / "cluster", setup.nodes) as running, sink(directory / "sink") as target:
-            load = Steady(running, setup.rate_per_s, target.url)
-            term = running.leader().term
-            sleep_until(load.from_ms + setup.duration_s * 1_000)
-            changes = running.leader().term - term
-            run = finish(running, load, target, Span(load.from_ms, now_ms()))
-            run.metrics["leader_changes_count"] = changes
-            yield run
+        with cluster(directory / "cluster", setup.nodes) as running:
+            yield punctual(running, directory, setup.rate_per_s, setup.duration_s, "steady-")
+
+
+def punctual(
+    running: Cluster,
+    directory: Path,
+    rate_per_s: int,
+    duration_s: int,
+    prefix: str,
+    more: Callable[[], bool] = lambda: False,
+) -> Run:
+    """How punctual a steady load is on a running cluster for `duration_s` seconds, and on while there is `more`."""
+    with sink(directory / f"sink-{prefix}") as target:
+        load = Steady(running, rate_per_s, target.url, prefix)
+        term = running.leader().term
+        sleep_until(load.from_ms + duration_s * 1_000)
+        while more():
+            time.sleep(1)
+        changes = running.leader().term - term
+        run = finish(running, load, target, Span(load.from_ms, now_ms()))
+    run.metrics["leader_changes_count"] = changes
+    return run
 
 
 def finish(running: Cluster, load: Steady, target: Sink, span: Span) -> Run:

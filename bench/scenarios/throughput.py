@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from bench.cluster import Cluster, Usage, cluster
 from bench.ledger import read_jobs
 from bench.load import every_second, load_for, next_window
@@ -68,4 +70,5 @@ SCENARIO = Scenario(
     quick=Setup(runs=1, duration_s=8, rate_per_s=8_000),
     measure=measure,
     notes={"misfire_grace": GRACE},
+    also=lambda setup: [msgspec.structs.replace(setup, nodes=3, rate_per_s=(setup.rate_per_s or 0) // 2)],
 )
