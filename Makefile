@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test lint docker-check clean
+.PHONY: help run cluster demo test lint docker-check bench bench-quick profile clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,16 @@ test: lint ## every check and every test
 
 docker-check: ## build the image and try it with a real engine, started here if none runs (as root, on Debian)
 	@docker/check.sh
+
+bench: $(VENV)/.dev ## every measurement at full length (hours); the results go into docs/performance.md
+	$(BIN)/python -m bench all --json bench/results
+	$(BIN)/python -m bench report bench/results --into docs/performance.md
+
+bench-quick: $(VENV)/.dev ## every measurement, short and small: to see that they work (5 minutes)
+	$(BIN)/python -m bench all --quick
+
+profile: $(VENV)/.dev ## where the microseconds of an execution go, in a worker under load
+	$(BIN)/python -m bench profile
 
 clean: ## remove the environment and caches, keep data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .coverage* build *.egg-info

@@ -15,14 +15,16 @@ from bench.processes import BenchFailed
 
 CONNECTIONS = 4
 _MONTHS_AHEAD = (3, 4, 5, 6, 7, 8, 9)
+SCHEDULES = len(_MONTHS_AHEAD) * 1_440
+"""Different schedules among the jobs: every minute of a day in each of these months."""
 
 
 def sparse(prefix: str, count: int, url: str) -> Iterator[dict[str, Any]]:
-    """Jobs with schedules of their own that are not due for two months and more."""
+    """Jobs that are not due for two months and more."""
     this_month = datetime.datetime.now(datetime.UTC).month
     for number in range(count):
         month = (this_month - 1 + _MONTHS_AHEAD[number % len(_MONTHS_AHEAD)]) % 12 + 1
-        schedule = f"{number % 60} {number // 60 % 24} {1 + number // 1_440 % 28} {month} *"
+        schedule = f"{number % 60} {number // 60 % 24} 1 {month} *"
         yield {"name": f"{prefix}{number:07}", "schedule": schedule, "webhook": {"url": url}}
 
 

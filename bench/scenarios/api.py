@@ -108,7 +108,7 @@ SCENARIO = Scenario(
     name="api",
     about="50 creates and 100 reads a second through the API; then reads at full rate against a bare Flask route",
     full=Setup(nodes=3, duration_s=60),
-    quick=Setup(nodes=3, runs=1, duration_s=8),
+    quick=Setup(nodes=3, runs=1, duration_s=6),
     measure=measure,
     notes={"creates_per_s": str(CREATES_PER_S), "reads_per_s": str(READS_PER_S), "rate_limit": "off"},
 )

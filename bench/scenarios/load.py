@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.bulk import CONNECTIONS, load_many, sparse
+from bench.bulk import CONNECTIONS, SCHEDULES, load_many, sparse
 from bench.cluster import Usage, cluster
 from bench.ledger import Totals, Verdict, read_jobs
 from bench.load import BATCH
@@ -33,5 +33,5 @@ SCENARIO = Scenario(
     full=Setup(runs=3, size=1_000_000),
     quick=Setup(runs=1, size=20_000),
     measure=measure,
-    notes={"batch": str(BATCH), "connections": str(CONNECTIONS), "ledger_of": "jobs"},
+    notes={"batch": str(BATCH), "connections": str(CONNECTIONS), "schedules": str(SCHEDULES), "ledger_of": "jobs"},
 )

@@ -67,6 +67,6 @@ SCENARIO = Scenario(
     name="memory",
     about="--size jobs that each run once a minute: the most memory a worker holds",
     full=Setup(duration_s=60, size=10_000),
-    quick=Setup(runs=1, duration_s=8, size=10_000),
+    quick=Setup(runs=1, duration_s=6, size=4_000),
     measure=measure,
 )

@@ -67,6 +67,6 @@ SCENARIO = Scenario(
     name="punctuality",
     about="--rate jobs of @every 1s with spread phases: first byte at the sink minus fire time",
     full=Setup(nodes=3, duration_s=60, rate_per_s=200),
-    quick=Setup(nodes=3, runs=1, duration_s=8, rate_per_s=200),
+    quick=Setup(nodes=3, runs=1, duration_s=5, rate_per_s=200),
     measure=measure,
 )

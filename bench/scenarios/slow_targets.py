@@ -102,7 +102,7 @@ SCENARIO = Scenario(
     name="slow_targets",
     about=f"--size requests of {ANSWER_S} s each in flight: memory, and the lateness of {STEADY_PER_S}/s beside",
     full=Setup(duration_s=20, size=2_000),
-    quick=Setup(runs=1, duration_s=6, size=500),
+    quick=Setup(runs=1, duration_s=3, size=500),
     measure=measure,
     notes={"answer_s": str(ANSWER_S), "beside_per_s": str(STEADY_PER_S)},
 )

@@ -67,7 +67,7 @@ SCENARIO = Scenario(
     name="throughput",
     about="jobs firing every second, sustained; --rate is how many are offered a second",
     full=Setup(duration_s=60, rate_per_s=12_000),
-    quick=Setup(runs=1, duration_s=8, rate_per_s=8_000),
+    quick=Setup(runs=1, duration_s=6, rate_per_s=4_000),
     measure=measure,
     notes={"misfire_grace": GRACE},
     also=lambda setup: [msgspec.structs.replace(setup, nodes=3, rate_per_s=(setup.rate_per_s or 0) // 2)],
