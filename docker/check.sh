@@ -159,6 +159,7 @@ stop_engine() {
   kill "$engine_pid" 2>/dev/null
   wait "$engine_pid" 2>/dev/null
   umount "$work/exec/netns/default" 2>/dev/null
+  find /sys/fs/cgroup -maxdepth 2 -type d -name docker -exec rmdir {} + 2>/dev/null # those in use stay
 }
 
 main
