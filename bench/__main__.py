@@ -14,6 +14,7 @@ import msgspec
 from bench import profile, report
 from bench.ledger import Totals
 from bench.machine import commit, machine
+from bench.peers import sitting
 from bench.processes import BenchFailed
 from bench.scenario import Place, Run, Scenario, Setup
 from bench.scenarios import SCENARIOS
@@ -102,6 +103,30 @@ def profile_command(directory: Path | None, /, of: str, **given: int) -> None:
     with tempfile.TemporaryDirectory(prefix="chronos-bench-", dir=directory) as root:
         show = profile.loading if of == "load" else profile.executions
         click.echo(show(Path(root), Setup(runs=1, **given)))
+
+
+@bench.command("peers")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--duration", "duration_s", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--rate", "rates", type=click.IntRange(1), multiple=True, default=(200, 2_000), show_default=True)
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write it here too.")
+@click.pass_obj
+def peers_command(
+    directory: Path | None, /, runs: int, duration_s: int, rates: tuple[int, ...], file: Path | None
+) -> None:
+    """APScheduler, Celery beat with Redis, and a plain loop at the same job as Chronos; see bench/peers/README.md."""
+    for name, lack in sitting.missing().items():
+        click.echo(f"bench: peers: {name} is left out: {lack}", err=True)
+    scenario = Scenario(
+        name="peers",
+        about="",
+        full=Setup(),
+        quick=Setup(),
+        measure=lambda setup, place: sitting.measure(setup, place, rates),
+        notes={"offered_per_s": ", ".join(map(str, rates))},
+    )
+    if not perform(scenario, Setup(runs=runs, duration_s=duration_s), directory, file):
+        sys.exit(1)
 
 
 @bench.command("report")

@@ -52,7 +52,7 @@ def window(earliest_ms: int, seconds: int) -> Window:
 
 def next_window(jobs: int, seconds: int) -> Window:
     """The first window for which so many jobs can be loaded in time."""
-    return window(now_ms() + 2 * SECOND_MS + jobs * SECOND_MS // _JOBS_PER_S, seconds)
+    return window(now_ms() + 4 * SECOND_MS + jobs * SECOND_MS // _JOBS_PER_S, seconds)
 
 
 def documents(prefix: str, count: int, schedule: str, url: str, **rest: Any) -> Iterator[dict[str, Any]]:

@@ -70,6 +70,11 @@ class Sink:
         """All its processes."""
         return self.process.family()
 
+    @property
+    def has_arrivals(self) -> bool:
+        """Whether anything has been written to the log yet; that is up to a second late."""
+        return self._log.exists() and self._log.stat().st_size > 0
+
     def stop(self) -> None:
         """End it; what it had buffered is written."""
         self.process.terminate(10)
