@@ -23,18 +23,18 @@ class Slip:
         self.proposed_at: float | None = None
         self.abandoned = False
         self._done = threading.Event()
-        self._reply: ProposeReply | None = None
+        self.reply: ProposeReply | None = None
 
     def answer(self, reply: ProposeReply) -> None:
         """Give the caller its answer; the first one counts."""
-        if self._reply is None:
-            self._reply = reply
+        if self.reply is None:
+            self.reply = reply
             self._done.set()
 
     def wait(self, timeout_s: float) -> ProposeReply | None:
         """The answer, or None if it did not come in time."""
         self._done.wait(timeout_s)
-        return self._reply
+        return self.reply
 
 
 class Desk:
@@ -49,15 +49,22 @@ class Desk:
 
     def propose(self, proposal: Proposal) -> ProposeReply:
         """Have a change made and wait for its outcome. Blocks for `wait_ms` at most."""
-        slip = Slip(proposal.command_id, proposal)
-        if not self._admit(slip):
-            return Busy(1_000, f"more than {MAX_WAITING} requests are waiting on this worker")
+        slip = self.admit(proposal)
+        if isinstance(slip, Busy):
+            return slip
         reply = slip.wait(proposal.wait_ms / 1_000)
         if reply is None:
             slip.abandoned = True
             self._forget(slip)
             return Pending("not confirmed in time; the outcome is unknown")
         return reply
+
+    def admit(self, proposal: Proposal) -> Slip | Busy:
+        """Queue a change; its slip gets the outcome."""
+        slip = Slip(proposal.command_id, proposal)
+        if not self._admit(slip):
+            return Busy(1_000, f"more than {MAX_WAITING} requests are waiting on this worker")
+        return slip
 
     def barrier(self, token: str, timeout_s: float) -> int | None:
         """Wait until everything committed before now is applied here; the index, or None if not in time."""

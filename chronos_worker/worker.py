@@ -68,7 +68,7 @@ class Worker:
                 machine=machine,
                 deliveries=Deliveries(database, pool, events, random.SystemRandom().random),
                 desk=desk,
-                completer=Completer(_anchors(database), secrets.randbits),
+                completer=Completer(anchors(database), secrets.randbits),
                 progress=progress,
                 snapshots=snapshots,
                 observer=events,
@@ -105,7 +105,9 @@ class Worker:
         self._opened.close()
 
 
-def _anchors(database: Database) -> Anchors:
+def anchors(database: Database) -> Anchors:
+    """Reads a job's anchor from the rows."""
+
     def anchor(job_id: str) -> tuple[int, int | None] | None:
         raw_id = ids.from_text(job_id)
         if raw_id is None:

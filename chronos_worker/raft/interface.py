@@ -40,7 +40,7 @@ class LogStatus:
     `peers_contact` is seconds since the last authenticated message of each peer, or infinity if there was
     none. `match_index` is filled on the leader only. `rejected` counts refused input by reason, `problems`
     says in words why a peer is refused right now. `is_caught_up` turns true once, when `poll` has returned
-    everything the leader had committed at first contact.
+    everything that was committed before the first contact with a leader.
     """
 
     node_id: str

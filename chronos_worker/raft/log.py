@@ -101,7 +101,8 @@ class PySyncObjLog:
         self._random = random
         self._closed: str | None = None
         self._proposals = Proposals(config.limits)
-        self._caught_up_at: int | None = None
+        self._caught_up_at: tuple[int, int] | None = None
+        """Index and term of what has to be returned before this node is up to date."""
         self._returned = storage.applied
         self._is_caught_up = False
         self._guard = Guard(peers, network)
@@ -253,7 +254,7 @@ class PySyncObjLog:
         upto = min(self._engine.applied_index(), self._journal.synced_index)
         entries = self._journal.between(self._returned, upto)
         self._returned = max(self._returned, upto)
-        if not self._is_caught_up and self._caught_up_at is not None and upto >= self._caught_up_at:
+        if not self._is_caught_up and self._reaches_contact():
             self._storage.join()
             self._is_caught_up = True
         return [Committed(entry.idx, entry.term, entry.command[1:]) for entry in entries]
@@ -264,7 +265,7 @@ class PySyncObjLog:
         """Send to everybody anew; be caught up when the first entry of the term is committed."""
         self._replicator.lead()
         if self._caught_up_at is None:
-            self._caught_up_at = self._journal.last_index + 1
+            self._caught_up_at = (self._journal.last_index + 1, self._engine.term())
 
     def append_proposals(self) -> None:
         """Append what waits, or forward it to the leader; nothing is kept for a later one."""
@@ -297,9 +298,21 @@ class PySyncObjLog:
             return
 
     def leader_contact(self, commit_index: int) -> None:
-        """Note what has to be returned before this node is up to date."""
+        """Note how far the first leader had come."""
         if self._caught_up_at is None:
-            self._caught_up_at = commit_index
+            self._caught_up_at = (commit_index, self._engine.term())
+
+    def _reaches_contact(self) -> bool:
+        """Whether all that was committed before the first contact has been returned.
+
+        A new leader's own commit index may lag behind what its predecessors committed; only an entry of its
+        own term shows that everything before is there (Raft §5.4.2, §8).
+        """
+        if self._caught_up_at is None:
+            return False
+        index, term = self._caught_up_at
+        returned_term = self._journal.term_at(self._returned)
+        return self._returned >= index and returned_term is not None and returned_term >= term
 
     def snapshot_message(self, peer: str, message: SnapshotOffer | SnapshotWanted | SnapshotChunk) -> None:
         """Pull from the leader, or serve a follower."""

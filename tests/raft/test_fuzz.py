@@ -13,6 +13,7 @@ import pytest
 
 from chronos_worker.raft import Limits
 from tests.sim.cluster import SimCluster
+from tests.sim.plots import Plotting
 
 SEEDS = int(os.environ.get("RAFT_FUZZ_SEEDS", "30"))
 FIRST = int(os.environ.get("RAFT_FUZZ_FROM", "0"))
@@ -41,15 +42,19 @@ class Schedule:
             ),
         )
         swarm = {"cut": 0.004, "one_way": 0.004, "heal": 0.008, "crash": 0.006, "start": 0.02, "pause": 0.006,
-                 "compact": 0.01, "hand_over": 0.003, "lose_disk": 0.003}  # fmt: skip
+                 "compact": 0.01, "hand_over": 0.003, "lose_disk": 0.003, "plot": 0.006}  # fmt: skip
         self.rates = {kind: rate for kind, rate in swarm.items() if random.random() < 0.7 or kind == "start"}
         self.counter = 0
         self.crashes = 0
         self.forgetful: set[str] = set()
+        self.names = self.cluster.names
+        self.network = self.cluster.network
+        self.plotting = Plotting(self)
 
     def run(self) -> None:
         for _ in range(STEPS):
             self.fault()
+            self.plotting.go_on(self.cluster.clock.now)
             if self.random.random() < 0.3:
                 self.propose()
             some = [name for name in self.cluster.names if self.random.random() < 0.7]
@@ -91,13 +96,39 @@ class Schedule:
             self.crashes += 1
             self.cluster.crash(node.node_id, power_cut=self.random.random() < 0.7)
 
+    def plot(self) -> None:
+        self.plotting.begin()
+
     def lose_disk(self) -> None:
+        self.forget(self.random.choice(self.cluster.names))
+
+    # -- for plots (`Stage`) ------------------------------------------------------------------------------
+
+    def leading(self) -> str | None:
+        return self.cluster.leader()
+
+    def stop(self, name: str, *, power_cut: bool) -> None:
+        if self.cluster.nodes[name].log is not None:
+            self.cluster.crash(name, power_cut=power_cut)
+
+    def stop_in_the_middle(self, name: str) -> None:
+        self.stop(name, power_cut=True)
+
+    def begin(self, name: str) -> None:
+        if self.cluster.nodes[name].log is None:
+            self.cluster.start(name)
+
+    def cut_logs(self) -> None:
+        for node in self.cluster.alive():
+            if node.log is not None:
+                node.log.compact(node.machine.make_durable())
+
+    def forget(self, name: str) -> None:
         """A minority at most is without memory at a time: more would be more than Raft can bear."""
         for node in self.cluster.alive():
             if node.log is not None and node.log.status().is_caught_up:
                 self.forgetful.discard(node.node_id)
         if len(self.forgetful) < (len(self.cluster.names) - 1) // 2:
-            name = self.random.choice(self.cluster.names)
             self.forgetful.add(name)
             self.cluster.lose_disk(name)
 
@@ -123,7 +154,12 @@ class Schedule:
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 def test_random_schedules_keep_the_laws_and_settle(tmp_path, seed):
-    schedule = Schedule(tmp_path, seed)
+    check_schedule(tmp_path, seed)
+
+
+def check_schedule(directory: Path, seed: int) -> None:
+    """Run one seed, and see that everybody alive holds all that was committed."""
+    schedule = Schedule(directory, seed)
     schedule.run()
     committed = schedule.cluster.laws.committed
     for node in schedule.cluster.alive():

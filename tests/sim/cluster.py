@@ -141,6 +141,7 @@ class SimCluster:
         node = self.nodes[name]
         if node.log is not None:
             self.crash(name)
+        self.network.lay(name)
         shutil.rmtree(node.directory, ignore_errors=True)
         node.machine = Machine()
 

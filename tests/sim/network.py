@@ -21,7 +21,7 @@ class VirtualClock:
     """Seconds that pass only when told to."""
 
     def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
+        self.now = self.origin = now
 
     def __call__(self) -> float:
         return self.now
@@ -64,6 +64,8 @@ class SimNetwork:
 
     def endpoint(self, node_id: str) -> SimEndpoint:
         """Attach a (re)started node."""
+        if node_id in self._endpoints:
+            self.remove(node_id)  # it failed to start after it had been given this one
         self._endpoints[node_id] = endpoint = SimEndpoint(self, node_id)
         self._reconnect()
         return endpoint
@@ -92,6 +94,12 @@ class SimNetwork:
             self._disconnect(pair)
         del self._endpoints[node_id]
 
+    def lay(self, node_id: str) -> None:
+        """Drop the ghosts of a node whose disk is lost: links of a real network do not outlive both ends."""
+        for endpoint in self._endpoints.values():
+            endpoint.inbox = [event for event in endpoint.inbox if event.peer != node_id or event.kind != "ghost"]
+            heapq.heapify(endpoint.inbox)
+
     def advance(self) -> None:
         """Break connections whose time has come, and make those that can be made."""
         for pair, at in list(self._broken_at.items()):
@@ -99,6 +107,10 @@ class SimNetwork:
                 del self._broken_at[pair]
                 self._disconnect(pair)
         self._reconnect()
+
+    def is_cut(self, one: str, other: str) -> bool:
+        """Tell whether anything between two nodes is lost, in either direction."""
+        return (one, other) in self._cut or (other, one) in self._cut
 
     def next_event_at(self) -> float | None:
         """When something will happen next."""
@@ -131,8 +143,7 @@ class SimNetwork:
         return sorted((pair for pair in self._connections if node_id in pair), key=sorted)
 
     def _is_cut(self, pair: frozenset[str]) -> bool:
-        one, other = sorted(pair)
-        return (one, other) in self._cut or (other, one) in self._cut
+        return self.is_cut(*sorted(pair))
 
     def _reconnect(self) -> None:
         names = sorted(self._endpoints)

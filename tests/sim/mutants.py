@@ -1,0 +1,381 @@
+"""Rules broken on purpose, one at a time: the simulation has to notice every one of them.
+
+A mutant is a line of the product's own source with another in its place. `seed` is one that caught it; that one
+runs with every `make test`, and the whole hunt is `make sim-mutants`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import structlog
+
+from tests.raft.test_fuzz import check_schedule
+from tests.sim.campaign import Campaign
+
+
+class Edit(NamedTuple):
+    """In `where` ("module:function" or "module:Class.function") `old`, found exactly once, becomes `new`."""
+
+    where: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """Edits that break one rule; several where one rule is kept in two places."""
+
+    edits: tuple[Edit, ...]
+    seed: int
+    """Caught under this one."""
+    level: str = "node"
+    """`node`: whole nodes are simulated; `log`: the logs alone, which is faster and harsher to them."""
+
+
+_LOG = "chronos_worker.raft.log:PySyncObjLog."
+_JOURNAL = "chronos_worker.raft.journal:Journal."
+_GUARD = "chronos_worker.raft.guard:Guard."
+_ELECTION = "chronos_worker.raft.election:Elections."
+_MACHINE = "chronos_worker.state_machine."
+
+MUTANTS = {
+    "acknowledge before the sync": Mutant(
+        (
+            Edit(
+                _LOG + "_turn",
+                "    self._journal.sync()\n    self._guard.release()\n",
+                "    self._guard.release()\n    self._network.flush()\n    self._journal.sync()\n",
+            ),
+        ),
+        0,
+        "log",
+    ),
+    "sync without syncing": Mutant(
+        (Edit(_JOURNAL + "sync", "self._file.sync()", "pass"),),
+        0,
+        "log",
+    ),
+    "rewrite the journal without syncing": Mutant(
+        (Edit("chronos_worker.raft.files:replace_durably", "file.sync()", "pass"),),
+        0,
+        "log",
+    ),
+    "forget the vote": Mutant(
+        (
+            Edit(
+                "chronos_worker.raft.vote:VoteFile.save",
+                "self._write(msgspec.structs.replace(self._record, term=term, voted_for=voted_for))",
+                "self._record = msgspec.structs.replace(self._record, term=term, voted_for=voted_for)",
+            ),
+        ),
+        0,
+        "log",
+    ),
+    "cut entries that match": Mutant(
+        (
+            Edit(
+                "chronos_worker.raft.engine:LibraryJournal.add",
+                "if known == term or idx <= self._journal.base_index:",
+                "if idx <= self._journal.base_index:",
+            ),
+            Edit(_GUARD + "_in_append", "if not entries and self._journal.term_at(index) == term:", "if False:"),
+        ),
+        0,
+        "log",
+    ),
+    "commit what no message verified": Mutant(
+        (Edit(_GUARD + "_in_append", "min(message.commit_index, last)", "message.commit_index"),),
+        0,
+        "log",
+    ),
+    "count acknowledgements of another term": Mutant(
+        (Edit(_GUARD + "_in_appended", "self._leads(message.term) and", "self._engine.role() == 'leader' and"),),
+        0,
+        "log",
+    ),
+    "return what is not synced": Mutant(
+        (
+            Edit(
+                _LOG + "_collect",
+                "min(self._engine.applied_index(), self._journal.synced_index)",
+                "self._journal.last_index",
+            ),
+        ),
+        0,
+        "log",
+    ),
+    "count a vote twice": Mutant(
+        (Edit(_ELECTION + "is_first_vote", "if peer in self._voters:", "if False:"),),
+        0,
+        "log",
+    ),
+    "let a node without memory vote": Mutant(
+        (
+            Edit(
+                _ELECTION + "may_vote",
+                "return self._vote.joined or request.round in self._supported[peer]",
+                "return True",
+            ),
+        ),
+        0,
+        "log",
+    ),
+    "lead without a quorum": Mutant(
+        (
+            Edit(
+                "chronos_worker.raft.engine:Engine.__init__",
+                "leaderFallbackTimeout=timing.quorum_loss_s",
+                "leaderFallbackTimeout=10**6",
+            ),
+        ),
+        0,
+    ),
+    "cut the log before the state is durable": Mutant(
+        (Edit("chronos_worker.node:Node._compact", "self._database.make_durable()", "self._machine.applied_index"),),
+        0,
+    ),
+    "install a snapshot beside the old journal": Mutant(
+        (Edit("chronos_worker.raft.storage:Storage.install", "self.journal.reset(index, term)", "pass"),),
+        0,
+    ),
+    "say a snapshot is newer than it is": Mutant(
+        (
+            Edit(
+                "chronos_worker.store.database:Database.copy_to",
+                'return int(rows["applied_index"]),',
+                'return int(rows["applied_index"]) + 1,',
+            ),
+        ),
+        0,
+    ),
+    "never begin what a snapshot brought": Mutant(
+        (
+            Edit(
+                "chronos_worker.node:Node._adopt_snapshot",
+                "self._deliveries.resume(self._machine.held(), self._outbox.holds, self._log.status().term)",
+                "pass",
+            ),
+        ),
+        0,
+    ),
+    "fire without compare-and-set": Mutant(
+        (
+            Edit(
+                _MACHINE + "firing:_jobs_as_planned",
+                "if row is not None and (row[1], row[2]) == (item.version, item.expected):",
+                "if row is not None:",
+            ),
+        ),
+        0,
+    ),
+    "read the clock in apply": Mutant(
+        (
+            Edit(
+                _MACHINE + "firing:apply_fire",
+                "at=command.at, claim=claim",
+                "at=__import__('time').time_ns(), claim=claim",
+            ),
+        ),
+        0,
+    ),
+    "answer a repeated command anew": Mutant(
+        (
+            Edit(
+                _MACHINE + "machine:_apply_request",
+                "    if known is None:\n",
+                "    tx.change('DELETE FROM outcomes WHERE command_id = ?', request.command_id)\n    if True:\n",
+            ),
+        ),
+        0,
+    ),
+    "admit an overlap": Mutant(
+        (Edit(_MACHINE + "transitions:admits", "return not active or", "return True or"),),
+        0,
+    ),
+    "start an attempt that was started": Mutant(
+        (Edit(_MACHINE + "firing:apply_start", "or row.attempt != item.number - 1", ""),),
+        0,
+    ),
+    "forget what a lost node ran": Mutant(
+        (
+            Edit(
+                _MACHINE + "endings:lose_attempts",
+                "for execution in (Active(*row) for row in found)",
+                "for execution in ()",
+            ),
+        ),
+        0,
+    ),
+    "skip without a row": Mutant(
+        (
+            Edit(
+                _MACHINE + "firing:apply_fire",
+                "executions.append(skipped_row(tx, job, new, skip.skipped, at=command.at, reason=reason))",
+                "pass",
+            ),
+        ),
+        0,
+    ),
+    "send what was only planned": Mutant(
+        (
+            Edit(
+                "chronos_worker.node:Node._lead",
+                "    return commands",
+                """    for command in commands:
+        for item in getattr(command, "items", ()):
+            for run in getattr(item, "runs", ())[:1]:
+                early = Assigned(1, run.execution_id, 1, item.job_seq, item.version, run.fire_time, None)
+                self._deliveries.begin([early], 1)
+    return commands""",
+            ),
+        ),
+        0,
+    ),
+    "live the same life twice": Mutant(
+        (Edit("chronos_worker.life:Life.begin", "self._next_incarnation(known + 1)", "max(known, 1)"),),
+        0,
+    ),
+    "drop a result once proposed": Mutant(
+        (Edit("chronos_worker.outbox:Outbox.next_command", "self._proposed[key] = (result, now_s)", "pass"),),
+        0,
+    ),
+    "keep working after being declared lost": Mutant(
+        (
+            Edit(
+                "chronos_worker.node:Node._live",
+                "if self._life.claim is not None and not self._life.over:",
+                "if self._life.claim is not None:",
+            ),
+        ),
+        0,
+    ),
+    "plan from rows that lag": Mutant(
+        (
+            Edit(
+                "chronos_worker.planner.fires:_item",
+                "job.next_fire_time,\n        answer.next_fire_time",
+                "job.next_fire_time,\n        (schedule.next_after(answer.next_fire_time, job.created_at)"
+                " if answer.next_fire_time else None)",
+            ),
+        ),
+        0,
+    ),
+    "silence for ever is not loss": Mutant(
+        (Edit("chronos_worker.planner.presence:Presence.lost", "now_s - since >= self._grace_s / 2", "False"),),
+        0,
+    ),
+    "take results of any attempt": Mutant(
+        (
+            Edit(
+                _MACHINE + "results:apply_results",
+                'AND node_id = ? AND incarnation = ?"',
+                "AND ? != '' AND ? != -1\"",
+            ),
+            Edit(_MACHINE + "results:apply_results", "execution.attempt == item.number", "True"),
+        ),
+        0,
+    ),
+    "believe acknowledgements of an earlier life": Mutant(
+        (Edit(_GUARD + "on_disconnected", "self._engine.forget_match(peer)", "pass"),),
+        0,
+        "log",
+    ),
+    "be up to date at the first leader's commit": Mutant(
+        (Edit(_LOG + "_reaches_contact", "returned_term >= term", "True"),),
+        0,
+        "log",
+    ),
+    "prefer any candidate": Mutant(
+        (
+            Edit(
+                _ELECTION + "answer",
+                "(question.last_term, question.last_index) >= (self._journal.last_term, self._journal.last_index)",
+                "True",
+            ),
+            Edit(_GUARD + "_in_request_vote", "last_log_index=message.last_index", "last_log_index=1 << 60"),
+            Edit(_GUARD + "_in_request_vote", "last_log_term=message.last_term", "last_log_term=1 << 60"),
+        ),
+        0,
+        "log",
+    ),
+}
+
+
+def caught_by(name: str, seeds: int) -> tuple[int | None, str]:
+    """The first seed that notices a mutant, and how; None if none of `seeds` does."""
+    first = MUTANTS[name].seed
+    for seed in [first, *(seed for seed in range(seeds) if seed != first)]:
+        if found := notices(name, seed):
+            return seed, found
+    return None, ""
+
+
+def notices(name: str, seed: int) -> str:
+    """What the simulation says of a mutant under one seed; empty if nothing."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with tempfile.TemporaryDirectory() as directory, broken(MUTANTS[name]):
+        try:
+            if MUTANTS[name].level == "log":
+                check_schedule(Path(directory), seed)
+            else:
+                Campaign(Path(directory) / "world", seed).run()
+        except Exception as error:  # noqa: BLE001 - however it shows
+            return f"{type(error).__name__}: {str(error)[:90]}"
+    return ""
+
+
+@contextmanager
+def broken(mutant: Mutant) -> Iterator[None]:
+    """The product with one rule broken."""
+    with ExitStack() as edits:
+        for edit in mutant.edits:
+            edits.enter_context(_edited(edit))
+        yield
+
+
+@contextmanager
+def _edited(edit: Edit) -> Iterator[None]:
+    module_name, _, path = edit.where.partition(":")
+    module = importlib.import_module(module_name)
+    owner_name, _, name = path.rpartition(".")
+    owner: Any = getattr(module, owner_name) if owner_name else module
+    original = inspect.getattr_static(owner, name)
+    changed = _changed(edit, module, original, name)
+    # A function may have been imported by name elsewhere: every place that holds it is changed.
+    places = [(owner, name)] if owner is not module else _holders(name, original)
+    for holder, attribute in places:
+        setattr(holder, attribute, changed)
+    try:
+        yield
+    finally:
+        for holder, attribute in places:
+            setattr(holder, attribute, original)
+
+
+def _changed(edit: Edit, module: ModuleType, original: Any, name: str) -> Callable[..., Any]:
+    source = getattr(original, "_mutated", None) or textwrap.dedent(inspect.getsource(original))
+    if source.count(edit.old) != 1:
+        raise LookupError(f"{edit.where} has {source.count(edit.old)} times {edit.old!r}, the mutant is stale")
+    code = source.replace(edit.old, edit.new)
+    if "super()" in code:  # a method compiled by itself has no class of its own
+        code = code.replace("super()", "super(type(self), self)")
+    found: dict[str, Any] = {}
+    exec(compile(code, edit.where, "exec"), module.__dict__, found)
+    function: Callable[..., Any] = found[name]
+    function._mutated = code  # type: ignore[attr-defined]  # the source of what may be edited again
+    return function
+
+
+def _holders(name: str, original: object) -> list[tuple[ModuleType, str]]:
+    ours = [module for key, module in sys.modules.items() if key.startswith("chronos_") and module is not None]
+    return [(module, name) for module in ours if module.__dict__.get(name) is original]

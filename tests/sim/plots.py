@@ -1,0 +1,174 @@
+"""Faults in the order in which they hurt. Chance alone seldom finds these sequences.
+
+A plot is a generator that does something and yields how many seconds to wait before it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Protocol
+
+from tests.sim.network import SimNetwork
+
+
+class Stage(Protocol):
+    """What plots play on."""
+
+    random: Random
+    names: list[str]
+    network: SimNetwork
+
+    def leading(self) -> str | None:
+        """The node that leads in the newest term."""
+
+    def stop(self, name: str, *, power_cut: bool) -> None:
+        """Crash a node; nothing if it is down."""
+
+    def stop_in_the_middle(self, name: str) -> None:
+        """Let a node lose power in one of its next file operations."""
+
+    def begin(self, name: str) -> None:
+        """Start a node; nothing if it runs."""
+
+    def forget(self, name: str) -> None:
+        """Take a node's disk, if the others can bear it."""
+
+    def cut_logs(self) -> None:
+        """Have everybody make its state durable and cut the log behind it."""
+
+
+Plot = Callable[[Stage], Iterator[float]]
+
+
+def one_witness(stage: Stage) -> Iterator[float]:
+    """Only one follower hears the leader; it loses power, and the leader is cut off for good."""
+    cast = _cast(stage)
+    if cast is None:
+        return
+    leader, witness, others = cast
+    for other in others:
+        stage.network.cut_both(leader, other)
+    yield stage.random.uniform(0.05, 0.6)
+    if stage.random.random() < 0.5:
+        stage.stop_in_the_middle(witness)
+        yield stage.random.uniform(0.0, 0.3)
+    stage.stop(witness, power_cut=True)
+    stage.network.cut_both(leader, witness)
+    stage.begin(witness)
+    yield stage.random.uniform(1.0, 4.0)
+    stage.network.heal()
+
+
+def lost_witness(stage: Stage) -> Iterator[float]:
+    """As `one_witness`, but the witness comes back without its disk and the leader does not come back."""
+    cast = _cast(stage)
+    if cast is None:
+        return
+    leader, witness, others = cast
+    for other in others:
+        stage.network.cut_both(leader, other)
+    yield stage.random.uniform(0.1, 0.4)
+    stage.forget(witness)
+    stage.network.cut_both(leader, witness)
+    stage.begin(witness)
+    yield stage.random.uniform(1.0, 4.0)
+    stage.network.heal()
+
+
+def two_histories(stage: Stage) -> Iterator[float]:
+    """A leader alone with its entries, another one elected with more of them; then they meet."""
+    leader = stage.leading()
+    if leader is None or len(stage.names) < 3:
+        return
+    for other in stage.names:
+        if other != leader:
+            stage.network.cut(leader, other)
+    yield stage.random.uniform(0.2, 3.0)
+    stage.network.heal()
+    yield stage.random.uniform(0.0, 0.3)
+    second = stage.leading()
+    if second is not None and second != leader:
+        for other in stage.names:
+            if other not in (leader, second):
+                stage.network.cut_both(second, other)
+        yield stage.random.uniform(0.1, 1.5)
+        stage.network.heal()
+
+
+def left_behind(stage: Stage) -> Iterator[float]:
+    """A follower misses so much that only a snapshot helps; sometimes one side dies over it."""
+    cast = _cast(stage)
+    if cast is None:
+        return
+    leader, follower, others = cast
+    for other in (leader, *others):
+        stage.network.cut_both(follower, other)
+    yield stage.random.uniform(0.5, 2.5)
+    stage.cut_logs()
+    yield 0.3
+    stage.cut_logs()
+    stage.network.heal()
+    if stage.random.random() < 0.5:
+        yield stage.random.uniform(0.0, 0.5)
+        stage.stop_in_the_middle(stage.random.choice([leader, follower]))
+
+
+def cut_and_out(stage: Stage) -> Iterator[float]:
+    """The log is cut, and at once the power."""
+    stage.cut_logs()
+    yield stage.random.uniform(0.0, 0.2)
+    names = stage.names if stage.random.random() < 0.3 else [stage.random.choice(stage.names)]
+    for name in names:
+        stage.stop(name, power_cut=True)
+
+
+def quarrel(stage: Stage) -> Iterator[float]:
+    """Leader after leader is cut off before it has got far."""
+    for _ in range(stage.random.randint(2, 5)):
+        leader = stage.leading()
+        if leader is not None:
+            stage.network.cut_both(leader, stage.random.choice([name for name in stage.names if name != leader]))
+            for other in stage.names:
+                if other != leader and stage.random.random() < 0.8:
+                    stage.network.cut(leader, other)
+        yield stage.random.uniform(0.3, 1.5)
+        if stage.random.random() < 0.6:
+            stage.network.heal()
+
+
+PLOTS: tuple[Plot, ...] = (one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel)
+
+
+class Plotting:
+    """Plots under way."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._under_way: list[tuple[float, Iterator[float]]] = []
+
+    def begin(self) -> None:
+        """Begin one that is drawn."""
+        if len(self._stage.names) > 1 and not self._under_way:
+            plot = self._stage.random.choice(PLOTS)
+            self._under_way.append((0.0, plot(self._stage)))
+
+    def go_on(self, now: float) -> None:
+        """Go on with those whose wait is over."""
+        waiting: list[tuple[float, Iterator[float]]] = []
+        for at, plot in self._under_way:
+            if at > now:
+                waiting.append((at, plot))
+            elif (wait := next(plot, None)) is not None:
+                waiting.append((now + wait, plot))
+        self._under_way = waiting
+
+
+def _cast(stage: Stage) -> tuple[str, str, list[str]] | None:
+    """A leader, one follower, and the others; None without a leader or with too few."""
+    leader = stage.leading()
+    if leader is None or len(stage.names) < 3:
+        return None
+    followers = [name for name in stage.names if name != leader]
+    stage.random.shuffle(followers)
+    return leader, followers[0], followers[1:]
