@@ -16,7 +16,7 @@ from bench.processes import BenchFailed, now_ms, sleep_until
 BATCH: Final = 1_000
 SECOND_MS: Final = 1_000
 _MINUTE_MS: Final = 60_000
-_JOBS_PER_S: Final = 600
+_JOBS_PER_S: Final = 1_000
 """A loading rate that is surely reached; only how long before its window a load begins depends on it."""
 
 

@@ -77,14 +77,11 @@ def measure(setup: Setup, place: Place, rates: Sequence[int]) -> Iterator[Run]:
             metrics[f"chronos_at_{rate}_per_s"] = chronos
             metrics[f"chronos_at_{rate}_cpu_us"] = own.metrics["worker_cpu_us"] + own.metrics["sender_cpu_us"]
             for name in PEERS.keys() - absent.keys():
-                found, used_us = _run(name, rate, setup.duration_s, place.new())
-                metrics[f"{name}_at_{rate}_per_s"] = found
-                metrics[f"{name}_at_{rate}_to_chronos_pct"] = found / chronos * 100
-                metrics[f"{name}_at_{rate}_cpu_us"] = used_us
+                metrics |= _run(name, rate, setup.duration_s, place.new(), chronos)
         yield Run(dict(sorted(metrics.items())), verdict)
 
 
-def _run(name: str, rate: int, duration_s: int, directory: Path) -> tuple[float, float]:
+def _run(name: str, rate: int, duration_s: int, directory: Path, chronos_per_s: float) -> dict[str, float]:
     """What arrived a second once a peer had warmed up, and processor microseconds of all its processes for each."""
     directory.mkdir(parents=True)
     with ExitStack() as opened:
@@ -104,7 +101,12 @@ def _run(name: str, rate: int, duration_s: int, directory: Path) -> tuple[float,
             process.kill()
         target.stop()
         count = sum(begun <= arrival.at_ms < ended for arrival in target.arrivals())
-    return count / (ended - begun) * 1_000, used / max(1, count) * 1e6
+    arrived_per_s = count / (ended - begun) * 1_000
+    found = {
+        f"{name}_at_{rate}_per_s": arrived_per_s,
+        f"{name}_at_{rate}_to_chronos_pct": arrived_per_s / chronos_per_s * 100,
+    }
+    return found | ({f"{name}_at_{rate}_cpu_us": used / count * 1e6} if count else {})
 
 
 def _used_s(processes: Sequence[Process]) -> float:

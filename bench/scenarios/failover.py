@@ -77,7 +77,7 @@ SCENARIO = Scenario(
     name="failover",
     about="the leader killed with -9 under --rate a second, --size times: the silence at the sink",
     full=Setup(nodes=3, runs=1, rate_per_s=200, size=20),
-    quick=Setup(nodes=3, runs=1, rate_per_s=100, size=2),
+    quick=Setup(nodes=3, runs=1, rate_per_s=100, size=1),
     measure=measure,
     notes={"concurrency": CONCURRENCY},
 )

@@ -24,9 +24,9 @@ from bench.statistics import percentile
 _URL = "http://127.0.0.1:9/"
 _IDLE_S = 20
 """Longest look at the idle node."""
-_SETTLING_S = 5
+_SETTLING_S = 3
 """From readiness to the idle measurement."""
-_PAGES = 300
+_PAGES = 200
 _WALK = 100
 """Of the pages so many follow the cursor from the first; the others begin somewhere."""
 
