@@ -51,7 +51,7 @@ def measure(setup: Setup, place: Place) -> Iterator[Run]:
             run.metrics = {
                 "gap_p50_s": percentile(gaps, 50),
                 "gap_max_s": max(gaps),
-                "relaunch_max_s": _relaunched_s(arrivals),
+                "first_launch_max_s": first_launch_max_s(arrivals),
                 "repeated_count": run.verdict.repeated,
                 "extra_terms_count": changes,
                 **run.metrics,
@@ -68,9 +68,16 @@ def silences_s(arrivals_ms: Sequence[float], kills_ms: Sequence[int]) -> list[fl
     ]
 
 
-def _relaunched_s(arrivals: Sequence[Arrival]) -> float:
-    """The latest second launch of what the killed leader had under way."""
-    return max(((one.at_ms - one.fire_time) / 1_000 for one in arrivals if one.attempt > 1), default=0.0)
+def first_launch_max_s(arrivals: Sequence[Arrival]) -> float:
+    """How late the latest execution was first heard of, whichever attempt that was.
+
+    An attempt that was given to a node that is dead is no launch; its execution waits for the next one.
+    """
+    first: dict[bytes, float] = {}
+    for arrival in arrivals:
+        late_s = (arrival.at_ms - arrival.fire_time) / 1_000
+        first[arrival.execution_id] = min(late_s, first.get(arrival.execution_id, late_s))
+    return max(first.values())
 
 
 SCENARIO = Scenario(
