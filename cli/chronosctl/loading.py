@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from click.termui import progressbar
@@ -13,6 +14,8 @@ from cli.chronosctl.session import Session
 
 FEW: Final = 20
 CHUNK: Final = 500
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+"""Of jobs as JSON in a batch, half of what the API takes."""
 _DONE: Final = {"create": "created", "update": "updated", "delete": "deleted"}
 _SHOWN_FAILURES: Final = 50
 
@@ -44,15 +47,38 @@ def load(session: Session, changes: Sequence[Change]) -> list[Outcome]:
     Raises:
         CliError: the API cannot be reached or refuses the request as a whole.
     """
-    if len(changes) <= FEW:
-        return [_one(session, change) for change in changes]
     outcomes: list[Outcome] = []
-    with progressbar(length=len(changes), label="loading", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        for start in range(0, len(changes), CHUNK):
-            part = changes[start : start + CHUNK]
-            outcomes += _batch(session, part)
-            bar.update(len(part))
+    few = len(changes) <= FEW
+    with progressbar(
+        length=len(changes), label="loading", file=sys.stderr, hidden=few or not sys.stderr.isatty()
+    ) as bar:
+        try:
+            for part in parts(changes):
+                outcomes += [_one(session, change) for change in part] if few else _batch(session, part)
+                bar.update(len(part))
+        except CliError as failure:
+            if outcomes:
+                failure.details += (
+                    f"{len(outcomes)} of {len(changes)} had been answered before; apply finishes the rest",
+                )
+            raise
     return outcomes
+
+
+def parts(changes: Sequence[Change]) -> Iterator[list[Change]]:
+    """The changes in order, in parts that one request may carry; singly while they are few."""
+    most = 1 if len(changes) <= FEW else CHUNK
+    part: list[Change] = []
+    size = 0
+    for change in changes:
+        weight = len(json.dumps(change.job))
+        if part and (len(part) == most or size + weight > CHUNK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(change)
+        size += weight
+    if part:
+        yield part
 
 
 def report(session: Session, outcomes: Sequence[Outcome]) -> None:

@@ -88,6 +88,25 @@ def test_more_than_twenty_go_in_batches_of_five_hundred(api, run, make_problem, 
     assert "document 501 (n500): bad" in ended.err
 
 
+def test_large_jobs_go_in_smaller_batches(api, run, tmp_path):
+    def done(body):
+        return {"items": [{"status": "created", "id": "x", "version": 1, "problem": None} for _ in body["items"]]}
+
+    api.on("POST", "/jobs:batch", 200, done)
+    large = [{"name": f"n{n}", "webhook": {"body": "x" * 200_000}} for n in range(30)]
+    assert run("job", "create", "-f", write(tmp_path, *large)).status == 0
+    assert [len(call.body["items"]) for call in api.calls] == [20, 10]
+
+
+def test_a_load_that_is_cut_off_says_how_far_it_came(api, run, make_job, make_problem, tmp_path):
+    api.on("POST", "/jobs", 201, make_job("a"))
+    api.on("POST", "/jobs", 401, make_problem(401, "unauthenticated"))
+    api.on("POST", "/jobs", 200, b"<html>", Content_Type="text/html")
+    ended = run("job", "create", "-f", write(tmp_path, *({"name": name} for name in "abc")))
+    assert ended.status == 1
+    assert "2 of 3 had been answered before" in ended.err
+
+
 def test_update_replaces_and_can_insist_on_a_version(api, run, make_job, tmp_path):
     job = make_job("daily")
     api.on("PUT", f"/jobs/{job['id']}", 200, {**job, "version": 5})
