@@ -242,9 +242,24 @@ class Barrier(_Command, frozen=True, tag="barrier"):
     token: str
 
 
+class TakeDigest(_Command, frozen=True, tag="take_digest"):
+    """Every node digests its rows as they are right after this entry. Always alone in its entry."""
+
+    token: str
+
+
+class ReportDigest(_Command, frozen=True, tag="report_digest"):
+    """What a node found: its digest at `index`. Changes no row; every node compares what it hears."""
+
+    token: str
+    node_id: str
+    index: int
+    sha256: str
+
+
 Command = (
     ClientRequest | Fire | StartAttempts | RecordResults | AnnounceNode | ReleaseNode
-    | FoundCluster | Prune | Barrier
+    | FoundCluster | Prune | Barrier | TakeDigest | ReportDigest
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
@@ -266,6 +281,15 @@ def join_entry(encoded: list[bytes]) -> bytes:
 def encode_entry(commands: list[Command]) -> bytes:
     """An entry of the log holding `commands` in order."""
     return join_entry([_encoder.encode(command) for command in commands])
+
+
+_TAKE_DIGEST: Final = b"take_digest"
+_TAKE_DIGEST_PREFIX: Final = encode_entry([TakeDigest("")]).partition(_TAKE_DIGEST)[0] + _TAKE_DIGEST
+
+
+def is_take_digest(entry: bytes) -> bool:
+    """Whether an entry is a lone `TakeDigest`, told from its first bytes: nothing may be applied along with it."""
+    return entry.startswith(_TAKE_DIGEST_PREFIX)
 
 
 def decode_entry(data: bytes) -> list[Command]:

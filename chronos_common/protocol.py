@@ -309,7 +309,21 @@ class TakeSnapshot(_Message, frozen=True, tag="take_snapshot"):
     """Make the state durable and cut the log behind it -> Done | Rejected."""
 
 
-AdminCall = TestWebhook | TransferLeadership | SetLogLevel | TakeSnapshot
+class CompareReplicas(_Message, frozen=True, tag="compare_replicas"):
+    """Have every live node digest its rows at one index -> ReplicasCompared | Rejected."""
+
+    wait_ms: int = 30_000
+
+
+AdminCall = TestWebhook | TransferLeadership | SetLogLevel | TakeSnapshot | CompareReplicas
+
+
+class ReplicasCompared(_Message, frozen=True, tag="replicas_compared"):
+    """The SHA-256 of all rows at `index` by node; `missing` are live nodes that did not report in time."""
+
+    index: int
+    digests: dict[str, str]
+    missing: tuple[str, ...]
 
 
 class Done(_Message, frozen=True, tag="done"):
@@ -318,7 +332,7 @@ class Done(_Message, frozen=True, tag="done"):
     message: str = ""
 
 
-AdminReply = WebhookTested | Done | Rejected | NotLeader
+AdminReply = WebhookTested | Done | Rejected | NotLeader | ReplicasCompared
 
 
 class PeerStatus(_Message, frozen=True):

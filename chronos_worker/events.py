@@ -13,6 +13,7 @@ from chronos_common.commands import Claim
 from chronos_common.models import AttemptStatus, NodeInfo, NodeState
 from chronos_worker.dispatch import DeliveryResult
 from chronos_worker.metrics import Metrics
+from chronos_worker.verifier import Comparison
 
 MAX_NOTES: Final = 20
 _root: Final = logging.getLogger()
@@ -73,6 +74,15 @@ class Events:
                 )
                 if node.state is NodeState.LOST:
                     self._note(f"node {node.node_id} was declared lost; its attempts start again elsewhere")
+
+    def replicas_differ(self, comparison: Comparison) -> None:
+        """Nodes have different rows at the same index: a defect, or a disk that lies."""
+        self._metrics.replicas_differ()
+        self._log.error("replicas_differ", index=comparison.index, digests=dict(comparison.reports))
+        self._note(
+            f"replicas differ at index {comparison.index}: "
+            + ", ".join(f"{node_id} has {digest[:12]}" for node_id, digest in sorted(comparison.reports.items()))
+        )
 
     def _note(self, sentence: str) -> None:
         when = datetime.datetime.fromtimestamp(self._clock.now_ms() / 1_000, datetime.UTC)

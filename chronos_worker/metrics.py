@@ -46,6 +46,12 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._differences = Counter(
+            "chronos_replica_differences",
+            "Reports that showed another digest of the rows at the same index.",
+            registry=self.registry,
+        )
+
     def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None:
         """An attempt of the occurrence at `fire_time` ended."""
         self._duration.labels(result.status.value).observe((result.finished_at - result.started_at) / 1_000)
@@ -59,6 +65,10 @@ class Metrics:
     def clock_stepped(self) -> None:
         """The wall clock was moved."""
         self._clock_steps.inc()
+
+    def replicas_differ(self) -> None:
+        """Nodes were found to have different rows."""
+        self._differences.inc()
 
     def families(self, status: WorkerStatus, counts: Counts) -> list[MetricFamily]:
         """Everything, as the API tier shows it: the worker's own, and the cluster's from the rows."""

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from chronos_common.clock import Clock
-from chronos_common.commands import MAX_ENTRY_BYTES, Barrier, Claim, Command, encode_command, join_entry
+from chronos_common.commands import (
+    MAX_ENTRY_BYTES,
+    Barrier,
+    Claim,
+    Command,
+    encode_command,
+    is_take_digest,
+    join_entry,
+)
 from chronos_common.models import NodeInfo, NodeState
 from chronos_common.protocol import Busy, NotLeader, Outcome, Rejected
 from chronos_common.schedules import InvalidSchedule, InvalidTimezone
@@ -32,6 +40,8 @@ from chronos_worker.state_machine.effects import (
     Answered,
     Assigned,
     BarrierReached,
+    DigestDue,
+    DigestReported,
     Effect,
     NodesChanged,
     Planned,
@@ -41,6 +51,7 @@ from chronos_worker.state_machine.machine import Entry, StateMachine
 from chronos_worker.store.database import Database
 from chronos_worker.store.planning_queries import list_nodes
 from chronos_worker.store.snapshots import Snapshots
+from chronos_worker.verifier import Verifier
 
 APPLIED_BYTES_PER_STEP: Final = 1 << 20
 """Bound of one transaction, so that a long replay never keeps heartbeats waiting."""
@@ -113,6 +124,7 @@ class Node:
         completer: Completer,
         progress: Progress,
         snapshots: Snapshots,
+        verifier: Verifier,
         observer: Observer,
         clock: Clock,
         next_incarnation: Callable[[int], int],
@@ -126,6 +138,7 @@ class Node:
         self._completer = completer
         self._progress = progress
         self._snapshots = snapshots
+        self._verifier = verifier
         self._observer = observer
         self._steps_watch = ClockWatch(clock)
         self._clock = clock
@@ -219,6 +232,8 @@ class Node:
             committed = self._backlog.popleft()
             size += len(committed.data)
             batch.append(Entry(*committed))
+            if is_take_digest(committed.data):
+                break  # the rows are digested as they are now
         return batch
 
     def _adopt_snapshot(self) -> None:
@@ -227,7 +242,7 @@ class Node:
         self._reload_nodes()
         self._deliveries.resume(self._machine.held(), self._outbox.holds, self._log.status().term)
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def _perform(self, effects: list[Effect]) -> None:  # noqa: C901 - one case for each kind of effect
         assigned: list[Assigned] = []
         aborted: list[Aborted] = []
         for effect in effects:
@@ -245,6 +260,10 @@ class Node:
                 case Planned():
                     if (after_s := self._planning.applied(self._clock.monotonic_s())) is not None:
                         self._observer.plan_applied(after_s)
+                case DigestDue(token=token):
+                    self._verifier.taken(token, self._machine.applied_index)
+                case DigestReported(report=report):
+                    self._verifier.reported(report)
                 case NodesChanged():
                     self._reload_nodes()
                     self._observer.nodes_changed(self._nodes)
@@ -273,6 +292,8 @@ class Node:
         """Drain, then leave; whatever cannot be said in time is left to the others to find out."""
         assert self._stop_by_s is not None  # noqa: S101 - only called while stopping
         idle = not self._deliveries.in_flight and not len(self._outbox)
+        if idle and not status.has_quorum:  # all that is left is to tell the cluster, and nobody can hear it
+            self._stop_by_s = min(self._stop_by_s, now_s)
         if self._life.left or self._life.claim is None or now_s > self._stop_by_s + _SETTLING_S:
             self._stopped = True
             return []
@@ -303,6 +324,8 @@ class Node:
         encoded = [encode_command(command) for command in commands]
         encoded += self._requests(slips, now, leads, status)
         self._send(encoded)
+        for command in self._verifier.plan(now_s, leads=leads):
+            self._send([encode_command(command)])
         self._report(now_s)
 
     def _lead(self, now: int, now_s: float, status: LogStatus) -> list[Command]:

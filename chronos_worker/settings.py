@@ -24,6 +24,7 @@ class WorkerSettings:
     control_host: str
     control_port: int
     secret: str
+    verify_interval_s: float
 
 
 def settings_from(config: Config, data: DataDir, secret_file: str) -> WorkerSettings:
@@ -47,6 +48,7 @@ def settings_from(config: Config, data: DataDir, secret_file: str) -> WorkerSett
         control_host=host,
         control_port=port,
         secret=secret,
+        verify_interval_s=cluster.verify_interval / 1_000,
     )
 
 

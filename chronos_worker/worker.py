@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -31,6 +32,7 @@ from chronos_worker.state_machine.machine import StateMachine
 from chronos_worker.store.database import Database
 from chronos_worker.store.planning_queries import get_anchor
 from chronos_worker.store.snapshots import Snapshots
+from chronos_worker.verifier import Verifier
 
 
 class Worker:
@@ -58,9 +60,19 @@ class Worker:
             raft = opened.enter_context(closing(open_log(settings.raft, snapshots)))
             pool = opened.enter_context(closing(DispatchPool(settings.dispatch, wake=raft.wake, log=log)))
             machine = StateMachine(database)
+            background = ThreadPoolExecutor(1, thread_name_prefix="verifier")
+            opened.callback(background.shutdown, wait=True, cancel_futures=True)
             desk, progress = Desk(raft.wake), Progress(machine.applied_index)
             metrics = Metrics()
             events = Events(log, metrics, clock)
+            verifier = Verifier(
+                database,
+                settings.node.node_id,
+                wake=raft.wake,
+                disagree=events.replicas_differ,
+                background=background,
+                interval_s=settings.verify_interval_s,
+            )
             self.node = Node(
                 settings.node,
                 log=raft,
@@ -71,6 +83,7 @@ class Worker:
                 completer=Completer(anchors(database), secrets.randbits),
                 progress=progress,
                 snapshots=snapshots,
+                verifier=verifier,
                 observer=events,
                 clock=clock,
                 next_incarnation=data.next_incarnation,
@@ -78,7 +91,7 @@ class Worker:
             status = StatusDesk(self.node, database, progress, metrics, clock, events.notes)
             reads = Reads(database, desk, progress, status.age_ms)
             tester = WebhookTester(settings.dispatch, log, clock, status.term)
-            admin = Admin(self.node, status.leadership, tester.send, set_level)
+            admin = Admin(self.node, status.leadership, tester.send, set_level, verifier)
             app = ControlApp(settings.secret, _routes(desk, reads, status, admin))
             self.control = opened.enter_context(
                 closing(ControlServer(settings.control_host, settings.control_port, app))

@@ -17,13 +17,15 @@ from chronos_api.guard import needs
 from chronos_common.logs import LEVELS
 from chronos_common.protocol import (
     AdminCall,
+    CompareReplicas,
     Done,
+    ReplicasCompared,
     SetLogLevel,
     TakeSnapshot,
     TransferLeadership,
     WorkerStatus,
 )
-from chronos_common.schemas.fields import Choice, Instant, Strict, Text, instant_text
+from chronos_common.schemas.fields import Choice, Duration, Instant, Strict, Text, instant_text
 
 blueprint = Blueprint("cluster", "cluster", url_prefix="/api/v1/cluster", description="The workers.")
 
@@ -88,6 +90,28 @@ class LevelBody(Strict):
     level = Choice(*LEVELS, required=True)
 
 
+class VerifyBody(Strict):
+    """How long to wait for every live worker's answer."""
+
+    wait = Duration(low=1_000, high=300_000, load_default=30_000)
+
+
+class DigestAnswer(Schema):
+    """The SHA-256 of all of one worker's rows, in hex."""
+
+    node_id = fields.String()
+    sha256 = fields.String()
+
+
+class VerifyAnswer(Schema):
+    """What the workers found at one log index."""
+
+    index = fields.Integer()
+    agrees = fields.Boolean(metadata={"description": "Whether every live worker answered, and all the same."})
+    digests = fields.List(fields.Nested(DigestAnswer))
+    missing = fields.List(fields.String(), metadata={"description": "Live workers that did not answer in time."})
+
+
 class DoneAnswer(Schema):
     """What was begun."""
 
@@ -129,6 +153,29 @@ class Snapshot(MethodView):
     def post(self) -> Response:
         """Have one worker make its state durable and cut its log behind it."""
         return _ask(TakeSnapshot())
+
+
+@blueprint.route("/verify")
+class Verify(MethodView):
+    """Comparing the replicas."""
+
+    @needs("admin")
+    @blueprint.arguments(VerifyBody, required=False)
+    @blueprint.response(200, VerifyAnswer)
+    @problems(blueprint, 413, 415)
+    def post(self, body: dict[str, Any]) -> Response:
+        """Have every live worker digest its rows at the same log index, and wait for what they find."""
+        wait_ms = body.get("wait", 30_000)
+        reply = services().client.admin(CompareReplicas(wait_ms), timeout_s=wait_ms / 1_000 + 2)
+        if not isinstance(reply, ReplicasCompared):
+            raise TypeError(f"the worker answered with {type(reply).__name__}")
+        found = {
+            "index": reply.index,
+            "agrees": not reply.missing and len(set(reply.digests.values())) == 1,
+            "digests": [{"node_id": name, "sha256": digest} for name, digest in sorted(reply.digests.items())],
+            "missing": list(reply.missing),
+        }
+        return answer(found)
 
 
 @blueprint.route("/log-level")

@@ -76,6 +76,7 @@ class Cluster(_Section, frozen=True):
     secret_file: str = ""
     node_grace: Annotated[int, DurationMs(1_000, 3_600_000)] = 10_000
     drain_grace: Annotated[int, DurationMs(0, 3_600_000)] = 30_000
+    verify_interval: Annotated[int, DurationMs(0, 366 * 86_400_000)] = 86_400_000
     raft: Raft = Raft()
     control: Control = Control()
 

@@ -154,6 +154,6 @@ def _number(text: str | None, position: int, field: str) -> int | None:
 
 
 def _numbers(values: Sequence[int | str], low: int, high: int) -> tuple[int, ...]:
-    if values == ["*"]:
+    if "*" in values:  # alone, or among others as in `*,MON`
         return tuple(range(low, high + 1))
     return tuple(sorted({LAST_DAY if value == "l" else int(value) for value in values}))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
+from chronos_common.models import NodeState
 from chronos_common.protocol import (
     AdminCall,
     AdminReply,
+    CompareReplicas,
     Done,
     NotLeader,
     Rejected,
+    ReplicasCompared,
     SetLogLevel,
     TakeSnapshot,
     TestWebhook,
     TransferLeadership,
     WebhookTested,
 )
+from chronos_worker.node import View
+from chronos_worker.verifier import Verifier
+
+MAX_COMPARE_S: Final = 300.0
+"""Longest wait for the nodes' digests."""
 
 
 class Errands(Protocol):
@@ -28,6 +37,10 @@ class Errands(Protocol):
     def take_snapshot(self) -> None:
         """Make the state durable and cut the log behind it."""
 
+    @property
+    def view(self) -> View:
+        """The node as of its last step."""
+
 
 class Admin:
     """Routes administrative calls. Any thread."""
@@ -38,11 +51,13 @@ class Admin:
         status: Callable[[], tuple[str, str | None, frozenset[str]]],
         send_webhook: Callable[[TestWebhook], WebhookTested],
         set_level: Callable[[str], None],
+        verifier: Verifier,
     ) -> None:
         self._errands = errands
         self._status = status
         self._send_webhook = send_webhook
         self._set_level = set_level
+        self._verifier = verifier
 
     def answer(self, call: AdminCall) -> AdminReply:
         """Do it, or say why not."""
@@ -56,6 +71,8 @@ class Admin:
             case TakeSnapshot():
                 self._errands.take_snapshot()
                 return Done("the worker makes its state durable and cuts its log behind it")
+            case CompareReplicas(wait_ms=wait_ms):
+                return self._compare(wait_ms / 1_000)
             case _:
                 assert_never(call)
 
@@ -69,6 +86,14 @@ class Admin:
             return Rejected("invalid_request", f"{to!r} is no member; members are {', '.join(sorted(members))}")
         self._errands.transfer_leadership(to)
         return Done(f"handing leadership to {to or 'the most advanced other member'}")
+
+    def _compare(self, wait_s: float) -> AdminReply:
+        nodes = frozenset(node.node_id for node in self._errands.view.nodes if node.state is NodeState.LIVE)
+        comparison = self._verifier.compare(secrets.token_hex(8), nodes, min(wait_s, MAX_COMPARE_S))
+        if comparison is None:
+            return Rejected("unavailable", "the comparison could not be begun: the cluster has no leader right now")
+        digests = dict(comparison.reports)
+        return ReplicasCompared(comparison.index, digests, tuple(sorted(nodes - digests.keys())))
 
     def _log_level(self, level: str) -> AdminReply:
         try:

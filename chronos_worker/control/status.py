@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
 
 from chronos_common import VERSION
 from chronos_common.clock import Clock
@@ -16,9 +15,6 @@ from chronos_worker.raft import LogStatus
 from chronos_worker.store.database import Database
 from chronos_worker.store.execution_queries import get_counts
 from chronos_worker.store.planning_queries import get_cluster_id
-
-_CONTACT_S: Final = 3.0
-"""A member heard from within this counts as there."""
 
 
 class StatusDesk:
@@ -68,7 +64,7 @@ class StatusDesk:
             ready=view.ready,
             leader_id=log.leader_id,
             leader_url=_leader_url(view),
-            has_quorum=_has_quorum(log),
+            has_quorum=log.has_quorum,
             term=log.term,
             commit_index=log.commit_index,
             applied_index=self._progress.index,
@@ -98,14 +94,6 @@ class StatusDesk:
 
 def _leader_url(view: View) -> str | None:
     return next((node.control_url for node in view.nodes if node.node_id == view.log.leader_id), None)
-
-
-def _has_quorum(log: LogStatus) -> bool:
-    """Whether the leader was heard of late, and, on the leader, whether a majority was."""
-    if log.role != "leader":
-        return log.peers_contact.get(log.leader_id or "", math.inf) < _CONTACT_S
-    near = 1 + sum(silent < _CONTACT_S for silent in log.peers_contact.values())
-    return near > len(log.members) // 2
 
 
 def _age_ms(log: LogStatus) -> int:

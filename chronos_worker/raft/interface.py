@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 MAX_ENTRY_BYTES: Final = 256 * 1024
 """Largest entry `propose` takes, in bytes."""
+
+CONTACT_S: Final = 3.0
+"""A member heard from within this counts as there."""
 
 Role = Literal["leader", "follower", "candidate"]
 
@@ -58,6 +62,14 @@ class LogStatus:
     match_index: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether the leader was heard of late, and, on the leader, whether a majority was."""
+        if self.role != "leader":
+            return self.peers_contact.get(self.leader_id or "", math.inf) < CONTACT_S
+        near = 1 + sum(silent < CONTACT_S for silent in self.peers_contact.values())
+        return near > len(self.members) // 2
 
 
 class ReplicatedLog(Protocol):

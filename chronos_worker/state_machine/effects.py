@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chronos_common.commands import ReportDigest
 from chronos_common.protocol import Outcome
 
 
@@ -46,6 +47,18 @@ class BarrierReached(NamedTuple):
     token: str
 
 
+class DigestDue(NamedTuple):
+    """The rows are to be digested exactly as they are now."""
+
+    token: str
+
+
+class DigestReported(NamedTuple):
+    """A node said what it found."""
+
+    report: ReportDigest
+
+
 class Planned(NamedTuple):
     """A command of the planner was applied, whoever led when it was made."""
 
@@ -56,4 +69,6 @@ class NodesChanged(NamedTuple):
     node_id: str
 
 
-Effect = Assigned | Aborted | Answered | Recorded | BarrierReached | Planned | NodesChanged
+Effect = (
+    Assigned | Aborted | Answered | Recorded | BarrierReached | Planned | NodesChanged | DigestDue | DigestReported
+)

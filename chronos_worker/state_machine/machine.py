@@ -27,7 +27,9 @@ from chronos_common.commands import (
     RecordResults,
     ReleaseNode,
     ReplayExecution,
+    ReportDigest,
     StartAttempts,
+    TakeDigest,
     TriggerJob,
     UpdateJob,
     decode_entry,
@@ -35,7 +37,15 @@ from chronos_common.commands import (
 from chronos_common.protocol import Answer, Outcome, Rejected, decode
 from chronos_worker.state_machine import executions, firing, jobs, nodes, pruning, results
 from chronos_worker.state_machine.context import Applying
-from chronos_worker.state_machine.effects import Answered, Assigned, BarrierReached, Effect, Planned
+from chronos_worker.state_machine.effects import (
+    Answered,
+    Assigned,
+    BarrierReached,
+    DigestDue,
+    DigestReported,
+    Effect,
+    Planned,
+)
 from chronos_worker.store.database import Database
 from chronos_worker.store.rows import pack
 
@@ -126,7 +136,7 @@ def _close(tx: Applying, last: Entry) -> None:
     )
 
 
-def _apply_command(tx: Applying, command: Command) -> None:
+def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901 - one case for each kind of command
     match command:
         case ClientRequest():
             _apply_request(tx, command)
@@ -149,6 +159,10 @@ def _apply_command(tx: Applying, command: Command) -> None:
             tx.effects.append(Planned())
         case Barrier(token=token):
             tx.effects.append(BarrierReached(token))
+        case TakeDigest(token=token):
+            tx.effects.append(DigestDue(token))
+        case ReportDigest():
+            tx.effects.append(DigestReported(command))
         case _:
             assert_never(command)
 

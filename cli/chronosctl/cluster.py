@@ -48,6 +48,25 @@ def transfer_leadership(session: Session, node: str | None) -> None:
     session.printer.done(found["message"], found)
 
 
+@cluster.command("verify")
+@click.option("--wait", default="30s", show_default=True, help="How long to wait for every live worker.")
+@output_option
+@pass_session
+def verify(session: Session, wait: str) -> None:
+    """Compare the rows of all live workers at one log index; status 1 if they differ or one is silent."""
+    found = session.api.post("/cluster/verify", {"wait": wait})
+    printer = session.printer
+    if printer.format != "table":
+        printer.data(found)
+    else:
+        printer.rows(found["digests"], [("NODE", "node_id"), ("SHA-256 OF ITS ROWS", "sha256")], empty="none")
+        verdict = "all live workers hold the same rows" if found["agrees"] else "the workers do NOT agree"
+        silent = f"; no answer from {', '.join(found['missing'])}" if found["missing"] else ""
+        click.echo(f"at index {found['index']}: {verdict}{silent}")
+    if not found["agrees"]:
+        raise SystemExit(1)
+
+
 @cluster.command("snapshot")
 @output_option
 @pass_session

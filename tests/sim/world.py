@@ -24,6 +24,7 @@ from chronos_worker.state_machine.machine import StateMachine
 from chronos_worker.store.database import Database
 from chronos_worker.store.digest import digest_of
 from chronos_worker.store.snapshots import Snapshots
+from chronos_worker.verifier import Comparison, Verifier
 from chronos_worker.worker import anchors
 from tests.sim.cluster import InlineExecutor, LawBroken, Laws
 from tests.sim.disk import Crashed, SimDisk
@@ -196,6 +197,14 @@ class World:
             completer=Completer(anchors(database), chance.getrandbits),
             progress=Progress(state_machine.applied_index),
             snapshots=snapshots,
+            verifier=Verifier(
+                database,
+                name,
+                wake=log.wake,
+                disagree=self._disagree,
+                background=InlineExecutor(),
+                interval_s=3.0,
+            ),
             observer=Ear(),
             clock=machine.clock,
             next_incarnation=machine.next_incarnation,
@@ -322,6 +331,9 @@ class World:
         known = self.digests.setdefault(index, found)
         if known != found:
             raise LawBroken(f"{machine.name} has other rows at index {index} than another node had there")
+
+    def _disagree(self, comparison: Comparison) -> None:
+        raise LawBroken(f"the nodes themselves find that they differ: {comparison}")
 
     # -- clients ------------------------------------------------------------------------------------------
 

@@ -1,13 +1,15 @@
 """Three workers: the leader is killed, and everything is accounted for."""
 
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
 from chronos_common.commands import CreateJob
 from chronos_common.errors import ChronosError
 from chronos_common.models import ConcurrencyPolicy, ExecutionStatus, HttpTarget, JobSpec
-from chronos_common.protocol import GetCounts, GetJob, decode_result
+from chronos_common.protocol import CompareReplicas, GetCounts, GetJob, decode_result
 from tests.support.cluster import cluster
 from tests.support.ledger import all_executions, unaccounted
 from tests.support.processes import wait_for
@@ -46,6 +48,37 @@ def test_every_node_dispatches_and_a_killed_leader_loses_nothing(tmp_path):
                 if execution.status is ExecutionStatus.SUCCEEDED:
                     assert target.requests[execution.id] >= 1
                 assert len(set(target.attempts[execution.id])) == len(target.attempts[execution.id])
+
+
+def test_replicas_are_compared_and_a_row_changed_by_hand_is_found(tmp_path):
+    with cluster(tmp_path) as nodes:
+        leader = nodes.leader()
+        create(nodes.client, "kept", "http://127.0.0.1:9/")
+        compared = nodes.client.admin(CompareReplicas(10_000))
+        assert compared.missing == ()
+        assert (sorted(compared.digests), len(set(compared.digests.values()))) == (["n1", "n2", "n3"], 1)
+
+        victim = next(name for name in nodes.names if name != leader)
+        nodes.kill(victim)
+        with closing(sqlite3.connect(tmp_path / victim / "chronos.sqlite3")) as database, database:
+            database.execute("UPDATE jobs SET updated_at = updated_at + 1")
+        nodes.start(victim)
+        nodes.leader()
+        compared = nodes.client.admin(CompareReplicas(10_000))
+        assert compared.missing == ()
+        others = {digest for name, digest in compared.digests.items() if name != victim}
+        assert len(others) == 1
+        assert compared.digests[victim] not in others
+        assert any("replicas differ" in problem for problem in nodes.status(victim).problems)
+
+
+def test_the_last_node_does_not_wait_for_a_quorum_that_is_gone(tmp_path):
+    with cluster(tmp_path) as nodes:
+        nodes.leader()
+        for name in ("n2", "n3"):
+            nodes.kill(name)
+        wait_for(lambda: not nodes.status("n1").has_quorum, "n1 to notice")
+        assert nodes.processes["n1"].terminate(timeout_s=15) == 0  # its grace is 30 s
 
 
 def test_without_a_quorum_writes_are_unavailable_and_reads_say_how_old_they_are(tmp_path):

@@ -127,6 +127,16 @@ def test_operators_commands_reach_their_endpoints(api, run):
     assert [call.body for call in api.calls] == [{"to": "node-2"}, None, {"level": "debug"}]
 
 
+def test_verify_ends_with_1_unless_everybody_agrees(api, run):
+    same = {"index": 7, "agrees": True, "digests": [{"node_id": "n1", "sha256": "ab"}], "missing": []}
+    api.on("POST", "/cluster/verify", 200, same)
+    api.on("POST", "/cluster/verify", 200, {**same, "agrees": False, "missing": ["n2"]})
+    ended = run("cluster", "verify")
+    assert (ended.status, "all live workers hold the same rows" in ended.out) == (0, True)
+    ended = run("cluster", "verify", "--wait", "5s")
+    assert (ended.status, "do NOT agree; no answer from n2" in ended.out) == (1, True)
+
+
 def test_a_schedule_that_is_none_is_status_2_with_its_hint(api, run):
     answer = {
         "valid": False, "description": None, "next": [],
