@@ -34,6 +34,9 @@ MAX_TEXT: Final = 200
 MIN_PERIOD_MS: Final = 1_000
 _SOME_DAY_MS: Final = 946_684_800_000
 """2000-01-01: from here on an expression must match at least once within the horizon."""
+_FIRST_AT: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_LAST_AT: Final = datetime.datetime(9999, 1, 1, tzinfo=datetime.UTC)
+"""Past the year 9999 no calendar here goes, and zones ahead of UTC are there a day earlier."""
 _AT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)?")
 
 
@@ -144,6 +147,8 @@ def _instant(text: str, rest: str, tz: ZoneInfo) -> int:
         raise InvalidSchedule(f"{text!r}: {error}", hint) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=tz)
+    if not _FIRST_AT <= moment < _LAST_AT:
+        raise InvalidSchedule(f"{text!r} is not in the years 1970 to 9998", hint)
     return round(moment.timestamp() * 1_000)
 
 

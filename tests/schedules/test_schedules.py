@@ -91,6 +91,23 @@ def test_the_last_day_of_a_month_follows_the_month():
 
 
 @pytest.mark.parametrize(
+    ("mixed", "plain"),
+    [
+        ("0 9 * * *,MON", "0 9 * * *"),
+        ("0 9 * * MON,*", "0 9 * * *"),
+        ("5,* 9 * * *", "* 9 * * *"),
+        ("0 *,7 * * *", "0 * * * *"),
+        ("0 0 L,* * *", "0 0 * * *"),
+        ("0 0 1 3,* *", "0 0 1 * *"),
+        ("*,30 0 0 1 1 *", "* 0 0 1 1 *"),
+    ],
+)
+def test_a_star_in_a_list_is_every_value(mixed, plain):
+    now = "2026-05-05T05:05+00:00"
+    assert local_times(mixed, "Europe/Berlin", now, 70) == local_times(plain, "Europe/Berlin", now, 70)
+
+
+@pytest.mark.parametrize(
     ("word", "same"),
     [
         ("@hourly", "0 * * * *"),
@@ -124,6 +141,13 @@ def test_once_fires_once_in_the_jobs_zone_or_at_its_own_offset():
     assert local.next_after(0, 0) == ms("2027-01-01T00:00+00:00")
     assert local.next_after(local.next_after(0, 0), 0) is None
     assert parse_schedule("@at 2027-01-01T09:00:00Z", "Asia/Tokyo").next_after(0, 0) == ms("2027-01-01T09:00+00:00")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_the_last_year_of_an_instant_can_be_shown_in_every_zone(zone):
+    text = "9998-12-30T12:00:00"
+    assert local_times(f"@at {text}", zone, "2026-01-01T00:00+00:00")[0].startswith(text)
+    assert text in describe(parse_schedule(f"@at {text}", zone))
 
 
 @pytest.mark.parametrize("expression", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2 */7"])
@@ -161,6 +185,10 @@ def test_the_rarest_day_there_is_can_still_be_named():
         ("@every soon", "not a duration"),
         ("@at tomorrow", "does not name an instant"),
         ("@at 2027-02-30T00:00:00", 'write "@at'),
+        ("@at 9999-01-01T00:00:00", "not in the years 1970 to 9998"),
+        ("@at 9999-12-31T23:59:59-14:00", "not in the years 1970 to 9998"),
+        ("@at 1969-12-31T23:59:59", "not in the years 1970 to 9998"),
+        ("@at 0001-01-01T00:00:00+14:00", "not in the years 1970 to 9998"),
         ("", "is not a schedule"),
         ("* * * * *\x00", "is not a schedule"),
     ],
