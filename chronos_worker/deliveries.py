@@ -12,7 +12,7 @@ from chronos_worker.dispatch import AttemptKey, Delivery, DeliveryResult, PoolSt
 from chronos_worker.policies import retry_delay_ms
 from chronos_worker.state_machine.effects import Aborted, Assigned
 from chronos_worker.store.database import Database
-from chronos_worker.store.job_queries import get_spec
+from chronos_worker.store.job_queries import get_editions
 from chronos_worker.store.rows import decode_extra, decode_spec
 
 
@@ -62,12 +62,9 @@ class Deliveries:
             return
         deliveries = []
         with self._database.read() as connection:
-            specs = {
-                edition: get_spec(connection, *edition)
-                for edition in {(item.job_seq, item.job_version) for item in assigned}
-            }
+            editions = get_editions(connection, {(item.job_seq, item.job_version) for item in assigned})
         for item in assigned:
-            found = specs[item.job_seq, item.job_version]
+            found = editions.get((item.job_seq, item.job_version))
             if found is None:
                 raise LookupError(f"version {item.job_version} of job {item.job_seq} is assigned but not stored")
             job_id, raw_spec = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from sqlalchemy import Connection
@@ -112,14 +113,29 @@ def get_version(connection: Connection, job_id: str, version: int) -> JobVersion
     return None if row is None else version_of(job_id, row)
 
 
-def get_spec(connection: Connection, job_seq: int, version: int) -> tuple[bytes, bytes] | None:
-    """(job id, stored spec) of an edition, for a delivery; None if the edition is no longer kept."""
-    row = connection.exec_driver_sql(
-        "SELECT jobs.id, job_versions.spec FROM job_versions JOIN jobs ON jobs.seq = job_seq "
-        "WHERE job_seq = ? AND job_versions.version = ?",
-        (job_seq, version),
-    ).first()
-    return None if row is None else (row[0], row[1])
+Edition = tuple[int, int]
+"""(job_seq, version)."""
+
+
+def get_editions(connection: Connection, wanted: set[Edition]) -> dict[Edition, tuple[bytes, bytes]]:
+    """(job id, stored spec) of editions, for deliveries; those no longer kept are left out.
+
+    Nearly all are their job's current one, which one statement finds for all of them.
+    """
+    current = connection.exec_driver_sql(
+        "SELECT seq, version, id, spec FROM jobs WHERE seq IN (SELECT value FROM json_each(?))",
+        (json.dumps([job_seq for job_seq, _ in wanted]),),
+    )
+    found = {(row[0], row[1]): (row[2], row[3]) for row in current.all()}
+    for edition in wanted - found.keys():
+        row = connection.exec_driver_sql(
+            "SELECT jobs.id, job_versions.spec FROM job_versions JOIN jobs ON jobs.seq = job_seq "
+            "WHERE job_seq = ? AND job_versions.version = ?",
+            edition,
+        ).first()
+        if row is not None:
+            found[edition] = (row[0], row[1])
+    return found
 
 
 def _seq(connection: Connection, job_id: str) -> int | None:
