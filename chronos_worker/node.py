@@ -6,6 +6,7 @@ pool finished, and propose what is due. Other threads only ever touch the desk a
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ APPLIED_BYTES_PER_STEP: Final = 1 << 20
 REQUESTS_PER_STEP: Final = 500
 JOURNAL_BOUND_BYTES: Final = 32 << 20
 """The journal is cut once it is longer than this."""
+SILENT_S: Final = 1.0
+"""Members say something every half second; one that has not for this long is given nothing new to run."""
 _ENTRY_OVERHEAD: Final = 16
 _POOL_STATS_S: Final = 0.25
 _SETTLING_S: Final = 2.0
@@ -334,9 +337,17 @@ class Node:
         commands += self._presence.lost(self._nodes, self._settings.node_id, now, now_s)
         self._planned_at = now
         if not self._backlog:
-            commands += self._planning.plan(now, now_s, self._nodes)
+            commands += self._planning.plan(now, now_s, self._within_reach(status))
             commands += self._pruning.plan(now, now_s)
         return commands
+
+    def _within_reach(self, status: LogStatus) -> list[NodeInfo]:
+        """The nodes to plan for: one that has just fallen silent gets no work, long before it is declared lost."""
+        return [
+            node
+            for node in self._nodes
+            if node.node_id == self._settings.node_id or status.peers_contact.get(node.node_id, math.inf) < SILENT_S
+        ]
 
     def _requests(self, slips: list[Slip], now: int, leads: bool, status: LogStatus) -> list[bytes]:
         encoded = []

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from chronos_common.commands import Claim
 from chronos_worker.state_machine.effects import Effect
+from chronos_worker.store.rows import fetch_tuples
 
 
 class Applying:
@@ -31,8 +32,8 @@ class Applying:
         self.next_execution_seq = int(meta["next_execution_seq"])
 
     def rows(self, sql: str, *parameters: Any) -> Sequence[Any]:
-        """All rows of a read."""
-        return self.connection.exec_driver_sql(sql, parameters).all()
+        """All rows of a read, as plain tuples."""
+        return fetch_tuples(self.connection, sql, parameters)
 
     def row(self, sql: str, *parameters: Any) -> Any:
         """The first row, or None."""

@@ -25,7 +25,7 @@ def trigger_job(tx: Applying, command: TriggerJob, at: int) -> ExecutionAccepted
     if found is None:
         return no_such_job(command.job_id)
     extra = pack(Extra(payload=command.payload, has_payload=True)) if command.has_payload else None
-    return _begin(tx, _facts(found), Starting(command.execution_id, Trigger.MANUAL, at, extra), at)
+    return _begin(tx, _facts(found), Starting(command.execution_id, Trigger.MANUAL.value, at, extra), at)
 
 
 def replay_execution(tx: Applying, command: ReplayExecution, at: int) -> ExecutionAccepted | Rejected:
@@ -47,7 +47,7 @@ def replay_execution(tx: Applying, command: ReplayExecution, at: int) -> Executi
     old = decode_extra(raw_extra)
     extra = pack(Extra(payload=old.payload, has_payload=old.has_payload, replay_of=command.source_id))
     facts = _facts(found)._replace(version=job_version)
-    return _begin(tx, facts, Starting(command.execution_id, Trigger.REPLAY, at, extra), at)
+    return _begin(tx, facts, Starting(command.execution_id, Trigger.REPLAY.value, at, extra), at)
 
 
 def cancel_execution(tx: Applying, command: CancelExecution, at: int) -> ExecutionAccepted | Rejected:

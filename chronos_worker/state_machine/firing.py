@@ -12,6 +12,7 @@ from chronos_worker.state_machine.effects import Assigned
 from chronos_worker.state_machine.endings import ACTIVE_COLUMNS, Active
 from chronos_worker.state_machine.starting import (
     INSERT_EXECUTION,
+    POLICIES,
     JobFacts,
     Starting,
     assign,
@@ -19,6 +20,7 @@ from chronos_worker.state_machine.starting import (
     start,
 )
 
+_SCHEDULE: Final = Trigger.SCHEDULE.value
 _SKIP_SENTENCES: Final = {
     SkipReason.MISFIRE: "found later than the job's grace, and its misfire policy is skip",
     SkipReason.COALESCED: "missed; answered together by the one run that follows",
@@ -40,12 +42,12 @@ def apply_fire(tx: Applying, command: Fire) -> None:
             continue
         going = active.get(job.seq, [])
         for skip in item.skips:
-            new = Starting(skip.execution_id, Trigger.SCHEDULE, skip.skipped.last_fire_time)
+            new = Starting(skip.execution_id, _SCHEDULE, skip.skipped.last_fire_time)
             reason = _SKIP_SENTENCES[skip.skipped.reason]
             executions.append(skipped_row(tx, job, new, skip.skipped, at=command.at, reason=reason))
         for run in item.runs:
             claim = _seat(command.claims, live, run.claim)
-            new = Starting(run.execution_id, Trigger.SCHEDULE, run.fire_time)
+            new = Starting(run.execution_id, _SCHEDULE, run.fire_time)
             row = start(tx, job, new, at=command.at, claim=claim, active=going)
             if len(item.runs) > 1 and job.concurrency is not ConcurrencyPolicy.ALLOW:
                 # a later run of the same item must see this one
@@ -71,14 +73,13 @@ def apply_start(tx: Applying, command: StartAttempts) -> None:
     for item in command.items:
         row = pending.get(item.execution_seq)
         claim = _seat(command.claims, live, item.claim)
-        if row is None or claim is None or row.attempt != item.number - 1:
+        if row is None or claim is None:
+            continue
+        seq, raw_id, job_seq, job_version, fire_time, attempt, extra = row
+        if attempt != item.number - 1:
             continue
         del pending[item.execution_seq]
-        assign(
-            tx,
-            Assigned(row.seq, row.id, item.number, row.job_seq, row.job_version, row.fire_time, row.extra),
-            claim,
-        )
+        assign(tx, Assigned(seq, raw_id, item.number, job_seq, job_version, fire_time, extra), claim)
         started.append((item.number, claim.node_id, claim.incarnation, command.at, item.execution_seq))
     tx.change_many(
         "UPDATE executions SET status = 'running', due_at = NULL, attempt = ?, node_id = ?, incarnation = ?, "
@@ -99,7 +100,7 @@ def _jobs_as_planned(tx: Applying, items: tuple[FireItem, ...]) -> dict[int, Job
     for item in items:
         row = current.get(item.job_seq)
         if row is not None and (row[1], row[2]) == (item.version, item.expected):
-            planned[item.job_seq] = JobFacts(row[0], row[1], ConcurrencyPolicy(row[3]), row[4])
+            planned[item.job_seq] = JobFacts(row[0], row[1], POLICIES[row[3]], row[4])
     return planned
 
 
@@ -123,6 +124,8 @@ def _seat(claims: tuple[Claim, ...], live: list[bool], index: int | None) -> Cla
 
 def _last_fire_time(item: FireItem) -> int:
     """The latest occurrence this item answers, run or skipped."""
+    if len(item.runs) == 1 and not item.skips:
+        return item.runs[0].fire_time
     return max(
         [run.fire_time for run in item.runs] + [skip.skipped.last_fire_time for skip in item.skips],
         default=item.expected,

@@ -11,7 +11,7 @@ from chronos_common import ids
 from chronos_common.models import Job, JobVersion
 from chronos_common.protocol import JobFilter, JobPage, ListJobs, ListVersions, VersionPage
 from chronos_worker.store.conditions import Conditions
-from chronos_worker.store.rows import JOB_COLUMNS, VERSION_COLUMNS, job_of, version_of
+from chronos_worker.store.rows import JOB_COLUMNS, VERSION_COLUMNS, fetch_tuples, job_of, version_of
 
 MAX_PAGE: Final = 500
 _LAST_RUNE: Final = "\U0010ffff"
@@ -122,11 +122,12 @@ def get_editions(connection: Connection, wanted: set[Edition]) -> dict[Edition, 
 
     Nearly all are their job's current one, which one statement finds for all of them.
     """
-    current = connection.exec_driver_sql(
+    current = fetch_tuples(
+        connection,
         "SELECT seq, version, id, spec FROM jobs WHERE seq IN (SELECT value FROM json_each(?))",
         (json.dumps([job_seq for job_seq, _ in wanted]),),
     )
-    found = {(row[0], row[1]): (row[2], row[3]) for row in current.all()}
+    found = {(row[0], row[1]): (row[2], row[3]) for row in current}
     for edition in wanted - found.keys():
         row = connection.exec_driver_sql(
             "SELECT jobs.id, job_versions.spec FROM job_versions JOIN jobs ON jobs.seq = job_seq "

@@ -6,21 +6,23 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from chronos_common import ids
 from chronos_common.models import NodeInfo
 from chronos_worker.planner.inputs import DueExecution, DueJob, KeptExecutions
-from chronos_worker.store.rows import NODE_COLUMNS, decode_misfire, decode_spec, node_of
+from chronos_worker.store.rows import NODE_COLUMNS, decode_misfire, decode_spec, fetch_tuples, node_of
 
 
 def list_due_jobs(connection: Connection, now: int, limit: int) -> list[DueJob]:
     """Jobs whose next fire time has come, longest due first."""
-    rows = connection.exec_driver_sql(
+    rows = fetch_tuples(
+        connection,
         "SELECT seq, id, version, next_fire_time, created_at, schedule, timezone, misfire FROM jobs "
         "WHERE next_fire_time <= ? ORDER BY next_fire_time, id LIMIT ?",
         (now, limit),
     )
     return [
         DueJob(seq, raw_id, version, due, created_at, schedule or "", timezone, decode_misfire(misfire))
-        for seq, raw_id, version, due, created_at, schedule, timezone, misfire in rows.all()
+        for seq, raw_id, version, due, created_at, schedule, timezone, misfire in rows
     ]
 
 
@@ -90,14 +92,18 @@ def _next_with_ledger(connection: Connection, after: int) -> Any:
 
 
 def list_expired(connection: Connection, job_seq: int, *, before: int, keep: int, limit: int) -> list[int]:
-    """Finished executions of a job older than `before`, or beyond its newest `keep`; oldest first."""
-    oldest_kept = connection.exec_driver_sql(
+    """Finished executions of a job whose fire time is before `before`, or beyond its newest `keep`; oldest first.
+
+    Ids begin with the fire time, so both bounds are ids: only the index is walked, and only rows that go are read.
+    """
+    newest_gone = connection.exec_driver_sql(
         "SELECT id FROM executions WHERE job_seq = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (job_seq, keep)
     ).scalar()
+    bound = max(newest_gone or b"", ids.first_id_at(max(0, before)))
     rows = connection.exec_driver_sql(
-        "SELECT seq FROM executions WHERE job_seq = ? AND status NOT IN ('pending', 'running') "
-        "AND (id <= ? OR finished_at < ?) ORDER BY id LIMIT ?",
-        (job_seq, oldest_kept or b"", before, limit),
+        "SELECT seq FROM executions WHERE job_seq = ? AND id <= ? AND status NOT IN ('pending', 'running') "
+        "ORDER BY id LIMIT ?",
+        (job_seq, bound, limit),
     ).scalars()
     return [int(seq) for seq in rows.all()]
 

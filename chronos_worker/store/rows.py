@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+from sqlalchemy import Connection
 
 from chronos_common import ids
 from chronos_common.commands import Response
@@ -66,6 +68,14 @@ def decode_extra(raw: bytes | None) -> Extra:
 def decode_response(raw: bytes | None) -> Response:
     """The kept response of an attempt."""
     return NO_RESPONSE if raw is None else _response_decoder.decode(raw)
+
+
+def fetch_tuples(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Sequence[Any]:
+    """All rows of a read as plain tuples: the library's own row objects cost as much again as SQLite does."""
+    cursor = connection.exec_driver_sql(sql, parameters).cursor
+    found = cursor.fetchall()
+    cursor.close()
+    return found
 
 
 JOB_COLUMNS: Final = "id, version, spec, created_at, updated_at, next_fire_time, last_fire_time"
