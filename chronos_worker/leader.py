@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from sqlalchemy import Connection
+
 from chronos_common.commands import Command, FoundCluster, Prune
 from chronos_common.models import NodeInfo
 from chronos_worker.planner.fires import plan_fires
@@ -21,6 +23,8 @@ FIRES_PER_PLAN: Final = 1_000
 STARTS_PER_PLAN: Final = 1_000
 PATIENCE_S: Final = 2.0
 """A plan not seen applied for this long is taken for lost, and made anew from the rows."""
+_AT_ONCE: Final = 0
+_NEVER: Final = 1 << 62
 PRUNED_PER_STEP: Final = 500
 _JOBS_PER_PRUNE: Final = 50
 _PRUNE_PAUSE_S: Final = 0.2
@@ -31,23 +35,31 @@ _PURGE_AFTER_MS: Final = 3_600_000
 
 
 class Planning:
-    """The leader's plans, one in the log at a time: the next is made from rows that show the last."""
+    """The leader's plans, one in the log at a time: the next is made from rows that show the last.
+
+    The rows are looked at only from the instant on at which something in them can be due: what is applied
+    brings that instant forward, and every look puts it back.
+    """
 
     def __init__(self, database: Database, machine: StateMachine) -> None:
         self._database = database
         self._machine = machine
         self._outstanding = 0
         self._proposed_at_s = 0.0
+        self._look_at = _AT_ONCE
 
     def plan(self, now: int, now_s: float, nodes: list[NodeInfo]) -> list[Command]:
         """Commands for everything due at `now`, up to a bound; nothing while the last plan is on its way."""
-        if self._outstanding and now_s - self._proposed_at_s < PATIENCE_S:
+        overdue = self._outstanding and now_s - self._proposed_at_s >= PATIENCE_S
+        if not overdue and (self._outstanding or now < self._look_at):
             return []
         seats = Seats(nodes, self._machine.running)
         with self._database.read() as connection:
             due = rows.list_due_executions(connection, now, STARTS_PER_PLAN) if seats.any_free else []
             starts = plan_starts(due, now, seats)
             fires = plan_fires(rows.list_due_jobs(connection, now, FIRES_PER_PLAN), now, seats)
+            # Without a free seat nobody knows what waits for one: look again whenever something happens.
+            self._look_at = _next_look(connection, now) if seats.any_free else _AT_ONCE
         commands: list[Command] = [command for command in (starts, fires) if command is not None]
         self._outstanding = len(commands)
         self._proposed_at_s = now_s
@@ -58,21 +70,32 @@ class Planning:
         if self._outstanding == 0:
             return None
         self._outstanding -= 1
+        self._look_at = _AT_ONCE  # what of it was refused is due still
         return None if self._outstanding else now_s - self._proposed_at_s
 
     def unsent(self) -> None:
         """The log did not take the plan."""
         self._outstanding = 0
+        self._look_at = _AT_ONCE
 
-    def next_due(self, now: int) -> int | None:
-        """When something is due next; `now` if something could be planned at once."""
-        with self._database.read() as connection:
-            return rows.get_next_due(connection, now)
+    def forget(self) -> None:
+        """We do not lead, or the rows were replaced: whatever was known of them is old."""
+        self._look_at = _AT_ONCE
 
-    @property
-    def busy(self) -> bool:
-        """Whether a plan is on its way."""
-        return self._outstanding > 0
+    def due_from(self, instant: int) -> None:
+        """Something was applied that is due at `instant` (ms)."""
+        self._look_at = min(self._look_at, instant)
+
+    def wait_s(self, now: int, longest_s: float) -> float:
+        """How long nothing will be due that is known now; `longest_s` if only an event can change that."""
+        if self._outstanding or self._look_at == _AT_ONCE:
+            return longest_s
+        return min(longest_s, max(0.0, (self._look_at - now) / 1_000))
+
+
+def _next_look(connection: Connection, now: int) -> int:
+    due = rows.get_next_due(connection, now)
+    return _NEVER if due is None else due
 
 
 class Pruning:

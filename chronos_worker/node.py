@@ -157,7 +157,6 @@ class Node:
         self._wait_s = 0.0
         self._stop_by_s: float | None = None
         self._stopped = False
-        self._planned_at = 0
         self._snapshot_at = clock.now_ms()
         self._pool_stats, self._pool_seen_at_s = deliveries.pool_stats(), 0.0
         self._reload_nodes()
@@ -200,6 +199,7 @@ class Node:
         if self._snapshots.take_installed():
             self._adopt_snapshot()
         self._perform(self._machine.apply(self._next_batch()))
+        self._planning.due_from(self._machine.due_from)
         self._progress.applied(self._machine.applied_index)
         status = self._log.status()
         self._outbox.put(self._deliveries.finished())
@@ -242,6 +242,7 @@ class Node:
     def _adopt_snapshot(self) -> None:
         """The log replaced the database: its rows are what we have applied now."""
         self._machine.reload()
+        self._planning.forget()
         self._reload_nodes()
         self._deliveries.resume(self._machine.held(), self._outbox.holds, self._log.status().term)
 
@@ -324,6 +325,7 @@ class Node:
             commands += self._lead(now, now_s, status)
         else:
             self._presence.forget()
+            self._planning.forget()
         encoded = [encode_command(command) for command in commands]
         encoded += self._requests(slips, now, leads, status)
         self._send(encoded)
@@ -335,7 +337,6 @@ class Node:
         commands = self._founding.plan(now, now_s) if self._settings.new_cluster_name else []
         self._presence.watch(status.peers_contact, now_s)
         commands += self._presence.lost(self._nodes, self._settings.node_id, now, now_s)
-        self._planned_at = now
         if not self._backlog:
             commands += self._planning.plan(now, now_s, self._within_reach(status))
             commands += self._pruning.plan(now, now_s)
@@ -400,13 +401,9 @@ class Node:
         """Sleep until something is due; the log, the pool and the desk end the sleep early."""
         if self._backlog:
             return 0.0
-        longest = self._settings.idle_s
-        if status.role != "leader" or self._planning.busy:
-            return longest
-        due = self._planning.next_due(self._planned_at)
-        if due is None:
-            return longest
-        return min(longest, max(0.0, (due - self._clock.now_ms()) / 1_000))
+        if status.role != "leader":
+            return self._settings.idle_s
+        return self._planning.wait_s(self._clock.now_ms(), self._settings.idle_s)
 
 
 _NOTHING: Final = Rejected("none", "a barrier has no answer")

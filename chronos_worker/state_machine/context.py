@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from chronos_common.commands import Claim
 from chronos_worker.state_machine.effects import Effect
 from chronos_worker.store.rows import fetch_tuples
+
+NEVER: Final = 1 << 62
 
 
 class Applying:
@@ -27,9 +29,16 @@ class Applying:
         self.counts: Counter[str] = Counter()
         self.running = running
         self.index = 0
+        self.due_from = NEVER
+        """The earliest instant (ms) at which a row written here is due."""
         meta = dict(self.rows("SELECT key, value FROM meta WHERE key IN ('next_job_seq', 'next_execution_seq')"))
         self.next_job_seq = int(meta["next_job_seq"])
         self.next_execution_seq = int(meta["next_execution_seq"])
+
+    def due(self, instant: int | None) -> None:
+        """A row was written that is due at `instant`."""
+        if instant is not None and instant < self.due_from:
+            self.due_from = instant
 
     def rows(self, sql: str, *parameters: Any) -> Sequence[Any]:
         """All rows of a read, as plain tuples."""

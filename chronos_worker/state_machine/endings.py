@@ -121,6 +121,7 @@ def end_attempts(tx: Applying, endings: list[Ending]) -> None:
                 (execution.seq, execution.attempt, ending.outcome.value, execution.node_id, execution.incarnation,
                  ending.started_at, ending.finished_at, ending.response)
             )  # fmt: skip
+            tx.due(ending.retry_at)
             again.append((ending.retry_at, lost_count, execution.seq))
             tx.counts["attempts.lost" if lost else "retries"] += 1
         else:

@@ -55,6 +55,7 @@ def apply_fire(tx: Applying, command: Fire) -> None:
                 going = _active_by_job(tx, [job.seq]).get(job.seq, [])
             else:
                 executions.append(row)
+        tx.due(item.next_fire_time)
         moved.append((item.next_fire_time, _last_fire_time(item), job.seq))
     tx.change_many(INSERT_EXECUTION, executions)
     tx.change_many("UPDATE jobs SET next_fire_time = ?, last_fire_time = ? WHERE seq = ?", moved)

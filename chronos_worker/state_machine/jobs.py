@@ -48,6 +48,7 @@ def _insert(tx: Applying, commands: list[CreateJob], at: int, principal: str) ->
     for seq, command in enumerate(commands, tx.next_job_seq):
         spec = command.spec
         raw_spec = rows.pack(spec)
+        tx.due(command.next_fire_time)
         jobs.append(
             (seq, ids.from_text(command.job_id), spec.namespace, spec.name, spec.enabled, spec.concurrency.value,
              spec.retry_policy.max_attempts, spec.schedule, spec.timezone, rows.pack(spec.misfire),
@@ -74,6 +75,7 @@ def update_job(tx: Applying, command: UpdateJob, at: int, principal: str) -> Job
         return _name_taken(spec, taken)
     if _timing(spec) != _timing(old):
         next_fire_time = command.next_fire_time
+    tx.due(next_fire_time)
     raw_spec = rows.pack(spec)
     tx.change(
         _UPDATE_JOB, spec.namespace, spec.name, version + 1, spec.enabled, spec.concurrency.value,

@@ -36,7 +36,7 @@ from chronos_common.commands import (
 )
 from chronos_common.protocol import Answer, Outcome, Rejected, decode
 from chronos_worker.state_machine import executions, firing, jobs, nodes, pruning, results
-from chronos_worker.state_machine.context import Applying
+from chronos_worker.state_machine.context import NEVER, Applying
 from chronos_worker.state_machine.effects import (
     Answered,
     Assigned,
@@ -67,6 +67,8 @@ class StateMachine:
         """This node's announced life; effects for other lives are not ours to perform."""
         self.running: Counter[str] = Counter()
         """Running attempts by node id: seats taken, kept in step with the rows."""
+        self.due_from = NEVER
+        """The earliest instant (ms) at which something written by the last `apply` is due."""
         self.applied_index = 0
         self.applied_term = 0
         self.reload()
@@ -103,6 +105,7 @@ class StateMachine:
             sqlalchemy.exc.DBAPIError: the disk failed; the caller must stop the node.
         """
         fresh = [entry for entry in entries if entry.index > self.applied_index]
+        self.due_from = NEVER
         if not fresh:
             return []
         running = self.running.copy()
@@ -116,6 +119,7 @@ class StateMachine:
             last = fresh[-1]
             _close(tx, last)
         self.running = running
+        self.due_from = tx.due_from
         self.applied_index, self.applied_term = last.index, last.term
         return tx.effects
 

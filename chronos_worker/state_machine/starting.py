@@ -59,6 +59,7 @@ def start(
             cancel(tx, earlier, at, "replaced by a newer execution of the job")
     seq = _next_seq(tx)
     if claim is None:
+        tx.due(at)
         return (seq, new.execution_id, job.seq, job.version, "pending", new.cause, new.fire_time, at, at, 0,
                 job.max_attempts, None, None, None, None, None, None, new.extra)  # fmt: skip
     assign(tx, Assigned(seq, new.execution_id, 1, job.seq, job.version, new.fire_time, new.extra), claim)
