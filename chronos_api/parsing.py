@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 import orjson
 from flask import Request
 from flask_smorest.arguments import ArgumentsMixin
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
@@ -39,7 +39,8 @@ class StrictParser(FlaskParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.DEFAULT_UNKNOWN_BY_LOCATION = {"json": None, "query": RAISE, "headers": None, "path": None}
+        # None: the schemas decide; `Strict` names each unknown field, of queries too.
+        self.DEFAULT_UNKNOWN_BY_LOCATION = dict.fromkeys(_PREFIXES)
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs' signature
         """The body as plain values; no body at all is an empty object."""

@@ -12,7 +12,7 @@ import orjson
 import structlog
 from flask import Flask, Response, request
 from marshmallow import Schema, fields
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from chronos_common.errors import ChronosError, Violation
 
@@ -92,7 +92,7 @@ def register(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:
         status = error.code or 500
-        response = problem(status, _CODES.get(status, "http_error"), error.description or "")
+        response = problem(status, _CODES.get(status, "http_error"), _told(error))
         allowed = getattr(error, "valid_methods", None)
         if allowed:
             response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -103,3 +103,16 @@ def register(app: Flask) -> None:
         reference = secrets.token_hex(4)
         log.error("request_failed", method=request.method, path=request.path, reference=reference, exc_info=error)
         return problem(500, "internal", f"an error of ours, logged as {reference}")
+
+
+def _told(error: HTTPException) -> str:
+    """What is wrong, naming the culprit where werkzeug's own sentence does not."""
+    match error:
+        case NotFound():
+            return f"there is nothing at {request.path!r:.200}; jobs and executions have UUIDs as ids"
+        case MethodNotAllowed(valid_methods=methods) if methods:
+            return f"{request.method} is not among the methods here: {', '.join(sorted(methods))}"
+        case RequestEntityTooLarge():
+            return f"the body is too large; accepted are at most {request.max_content_length} bytes"
+        case _:
+            return error.description or ""

@@ -148,7 +148,7 @@ def _instant(text: str, rest: str, tz: ZoneInfo) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=tz)
     if not _FIRST_AT <= moment < _LAST_AT:
-        raise InvalidSchedule(f"{text!r} is not in the years 1970 to 9998", hint)
+        raise InvalidSchedule(f"{text!r} is not in the years 1970 to 9998 (UTC)", hint)
     return round(moment.timestamp() * 1_000)
 
 

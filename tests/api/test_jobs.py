@@ -123,6 +123,23 @@ def test_a_body_that_is_no_document_is_refused(api, data, content_type, status):
     assert answer.json["status"] == status
 
 
+def test_a_body_over_the_bound_is_told_the_bound(api):
+    assert (
+        "1048576 bytes"
+        in api.post("/api/v1/jobs", data=b"x" * 2_000_000, content_type="application/json").json["detail"]
+    )
+    batch = api.post("/api/v1/jobs:batch", data=b"x" * 9_000_000, content_type="application/json")
+    assert (batch.status_code, "8388608 bytes" in batch.json["detail"]) == (413, True)
+
+
+def test_an_unknown_query_parameter_is_told_once_with_the_known_ones(api):
+    answer = api.get("/api/v1/jobs?limits=3")
+    assert answer.status_code == 422
+    assert answer.json["violations"] == [
+        {"pointer": "#query/limits", "message": "is not a field here", "accepted": "limit"}
+    ]
+
+
 def test_an_unknown_id_is_not_found(api):
     answer = api.get("/api/v1/jobs/00000000-0000-7000-8000-000000000000")
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
