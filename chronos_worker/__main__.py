@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Final
@@ -62,7 +63,7 @@ def run(path: Path | None) -> int:
     log.info("worker_started", node_id=config.cluster.node_id, control_port=worker.control.port)
     try:
         worker.run()
-    except (FatalLogError, UnknownCommand, DBAPIError, OSError) as error:
+    except (FatalLogError, UnknownCommand, DBAPIError, sqlite3.Error, OSError) as error:
         # What this node believes may be wrong now. Nothing is retried; a new process starts from the disk.
         log.error("worker_failed", error=str(error))  # noqa: TRY400 - the sentence says it; nobody reads traces
         os._exit(FAILED)

@@ -61,7 +61,7 @@ class Deliveries:
         if not assigned:
             return
         deliveries = []
-        with self._database.read() as connection:
+        with self._database.look() as connection:
             editions = get_editions(connection, {(item.job_seq, item.job_version) for item in assigned})
         for item in assigned:
             found = editions.get((item.job_seq, item.job_version))

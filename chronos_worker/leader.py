@@ -54,7 +54,7 @@ class Planning:
         if not overdue and (self._outstanding or now < self._look_at):
             return []
         seats = Seats(nodes, self._machine.running)
-        with self._database.read() as connection:
+        with self._database.look() as connection:
             due = rows.list_due_executions(connection, now, STARTS_PER_PLAN) if seats.any_free else []
             starts = plan_starts(due, now, seats)
             fires = plan_fires(rows.list_due_jobs(connection, now, FIRES_PER_PLAN), now, seats)
@@ -112,7 +112,7 @@ class Pruning:
             return []
         expired: list[int] = []
         purged: list[int] = []
-        with self._database.read() as connection:
+        with self._database.look() as connection:
             kept = rows.list_kept(connection, self._cursor, _JOBS_PER_PRUNE)
             for job in kept:
                 self._cursor = job.job_seq
@@ -151,7 +151,7 @@ class Founding:
         """The command that names the cluster, until it has a name."""
         if now_s < self._next_at_s:
             return []
-        with self._database.read() as connection:
+        with self._database.look() as connection:
             named = rows.get_cluster_id(connection) is not None
         self._next_at_s = float("inf") if named else now_s + PATIENCE_S
         return [] if named else [FoundCluster(now, self._name)]

@@ -275,7 +275,7 @@ class Node:
         self._deliveries.abort(aborted)
 
     def _reload_nodes(self) -> None:
-        with self._database.read() as connection:
+        with self._database.look() as connection:
             self._nodes = list_nodes(connection)
         self._life.see(self._nodes)
 

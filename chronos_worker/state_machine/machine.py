@@ -76,7 +76,7 @@ class StateMachine:
     def reload(self) -> None:
         """Take position and seat counts from the rows: at start and after a snapshot was installed."""
         self.applied_index, self.applied_term = self._database.applied()
-        with self._database.read() as connection:
+        with self._database.look() as connection:
             counted = connection.exec_driver_sql(
                 "SELECT node_id, count(*) FROM executions "
                 "WHERE status IN ('pending', 'running') AND status = 'running' GROUP BY node_id"
@@ -87,7 +87,7 @@ class StateMachine:
         """Every attempt the rows assign to this life: what a snapshot may have brought unannounced."""
         if self.me is None:
             return []
-        with self._database.read() as connection:
+        with self._database.look() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT seq, id, attempt, job_seq, job_version, fire_time, extra FROM executions "
                 "WHERE status IN ('pending', 'running') AND status = 'running' AND node_id = ? AND incarnation = ?",
@@ -102,7 +102,7 @@ class StateMachine:
 
         Raises:
             UnknownCommand: an entry this build cannot read; nothing of the batch is applied.
-            sqlalchemy.exc.DBAPIError: the disk failed; the caller must stop the node.
+            sqlite3.Error, sqlalchemy.exc.DBAPIError: the disk failed; the caller must stop the node.
         """
         fresh = [entry for entry in entries if entry.index > self.applied_index]
         self.due_from = NEVER
@@ -181,13 +181,13 @@ def _apply_request(tx: Applying, request: ClientRequest) -> None:
             request.command_id, request.fingerprint, tx.index, request.at, pack(answer),
         )  # fmt: skip
         outcome = Outcome(tx.index, answer)
-    elif known.fingerprint != request.fingerprint:
+    elif known[0] != request.fingerprint:
         outcome = Outcome(
             tx.index,
             Rejected("conflict", "this Idempotency-Key was used before for a different request; take a new key"),
         )
     else:
-        outcome = Outcome(known.applied_index, decode(known.answer, Answer), repeated=True)
+        outcome = Outcome(known[1], decode(known[2], Answer), repeated=True)
     tx.effects.append(Answered(request.command_id, outcome))
 
 

@@ -20,7 +20,7 @@ _HASH_CHUNK: Final = 1 << 20
 
 
 class Database:
-    """The SQLite file of one worker. `write` is for the node's thread only; `read` is for any thread."""
+    """The SQLite file of one worker. `write` and `look` are for the node's thread only, `read` for any."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,18 +30,27 @@ class Database:
         self._writer: Engine = writer_engine(self.path)
         migrate(self._writer)
         self._readers: Engine = reader_engine(self.path)
+        # Held open: a checkout from the pool costs more than the statements of a small transaction.
+        self._node_writer = self._writer.connect()
+        self._node_reader = self._readers.connect()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction on the write connection; commits at the end, rolls back on any exception."""
-        with self._writer.begin() as connection:
-            yield connection
+        with self._node_writer.begin():
+            yield self._node_writer
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read transaction: everything inside sees one state."""
         with self._readers.begin() as connection:
             yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """As `read`, on a connection of the node's thread alone."""
+        with self._node_reader.begin():
+            yield self._node_reader
 
     def applied(self) -> tuple[int, int]:
         """(index, term) of the last log entry whose effects are in the rows."""
@@ -100,6 +109,8 @@ class Database:
 
     def close(self) -> None:
         """Give back all connections."""
+        self._node_writer.close()
+        self._node_reader.close()
         self._readers.dispose()
         self._writer.dispose()
 
