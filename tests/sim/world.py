@@ -319,7 +319,7 @@ class World:
             self.crash(machine.name, power_cut=True)
         except (FatalLogError, OSError) as error:
             # As `__main__` does: a disk that failed ends the process.
-            self.note(f"{machine.name} stops: {error}")
+            self.note(f"{machine.name} stops: {str(error).replace(str(machine.directory), '')}")
             self.crash(machine.name, power_cut=False)
 
     def digest(self, machine: SimNode) -> None:
