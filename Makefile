@@ -41,7 +41,7 @@ lint: $(VENV)/.dev ## style, types and import rules
 	$(BIN)/lint-imports
 
 test: lint ## every check and every test
-	$(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=0 --durations=5
+	$(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=90 --durations=5
 	$(BIN)/coverage report --skip-covered --sort=cover | tail -30
 
 docker-check: ## build the image and try it with a real engine, started here if none runs (as root, on Debian)
