@@ -109,7 +109,8 @@ def _told(error: HTTPException) -> str:
     """What is wrong, naming the culprit where werkzeug's own sentence does not."""
     match error:
         case NotFound():
-            return f"there is nothing at {request.path!r:.200}; jobs and executions have UUIDs as ids"
+            hint = "; jobs and executions have UUIDs as ids" if request.path.startswith("/api/") else ""
+            return f"there is nothing at {request.path!r:.200}{hint}"
         case MethodNotAllowed(valid_methods=methods) if methods:
             return f"{request.method} is not among the methods here: {', '.join(sorted(methods))}"
         case RequestEntityTooLarge():

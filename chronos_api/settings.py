@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from chronos_common.config import Config, control_url, is_loopback, read_api_keys, read_secret, split_address
 from chronos_common.config.keys import ApiKey
@@ -45,8 +44,3 @@ def settings_from(config: Config) -> ApiSettings:
             config.scheduler.missed_run_policy,
         ),
     )
-
-
-def data_dir_of(config: Config) -> Path:
-    """Where the API keeps its own few files."""
-    return Path(config.cluster.data_dir)

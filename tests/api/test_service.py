@@ -112,12 +112,14 @@ def test_errors_of_the_framework_are_problems_too(api):
     for path, status in (("/nowhere", 404), ("/api/v1/jobs/not-a-uuid", 404)):
         answer = api.get(path)
         assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+        assert repr(path) in answer.json["detail"]
     answer = api.delete("/api/v1/jobs")
     assert answer.status_code == 405
+    assert answer.json["detail"] == "DELETE is not among the methods here: GET, HEAD, OPTIONS, POST"
     assert "GET" in answer.headers["Allow"]
 
 
-def test_the_log_level_changes_at_run_time(api):
+def test_a_log_level_is_taken_and_nonsense_is_refused(api):
     assert api.put("/api/v1/cluster/log-level", json={"level": "debug"}).status_code == 202
     assert api.put("/api/v1/cluster/log-level", json={"level": "loud"}).status_code == 422
 

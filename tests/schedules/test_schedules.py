@@ -222,6 +222,8 @@ def test_an_unknown_zone_names_the_nearest(name, near):
         ("0 0 1,15 * *", "At 00:00, on days 1 and 15 of the month, in UTC"),
         ("0 0 13 * 5", "At 00:00, on day 13 of the month or on Friday, in UTC"),
         ("0 0 L 12 *", "At 00:00, on the last day of the month, in December, in UTC"),
+        ("0 9 * * *,MON", "At 09:00, in UTC"),
+        ("0 0 13 * MON,*", "At 00:00, on day 13 of the month or on Sunday to Saturday, in UTC"),
         ("@every 90m", "Every 1h30m, counted from the job's creation"),
     ],
 )
