@@ -55,7 +55,6 @@ def _days(fields: Fields) -> str:
     by_month = "" if fields.texts[3] == "*" else _month_days(fields)
     any_day = fields.weekdays_open and len(fields.weekdays) == len(_DAYS)
     by_week = "" if any_day else "on " + _names(sorted(fields.weekdays), lambda day: _DAYS[day])
-    )
     if not by_month or not by_week:
         return by_month or by_week
     return f"{by_month} {'if it is also' if fields.days_open or fields.weekdays_open else 'or'} {by_week}"
