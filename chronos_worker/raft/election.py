@@ -87,6 +87,14 @@ class Elections:
         self._leader_heard_at = self._clock()
         self._forget()
 
+    def leader_lost(self) -> None:
+        """The link to the leader broke, as it does at once when its process dies: ask soon.
+
+        Nothing is given away: who still hears the leader says no, and without a majority nobody stands.
+        """
+        self._leader_heard_at = float("-inf")
+        self._engine.postpone_election(_RETRY_SHARE)
+
     def answer(self, peer: str, question: PreVote) -> None:
         """Say whether we would vote; nothing changes here but our memory of having said so."""
         granted = (

@@ -154,6 +154,8 @@ class Guard(Transport):  # type: ignore[misc]
 
     def on_disconnected(self, peer: str) -> None:
         """A link is gone."""
+        if peer == self._engine.leader_id():
+            self._elections.leader_lost()
         self._replicator.disconnected(peer)
         self._engine.forget_match(peer)  # the next life of the peer may have lost what this one acknowledged
         self._onNodeDisconnected(self._nodes[peer])

@@ -160,7 +160,10 @@ def test_random_schedules_keep_the_laws_and_settle(tmp_path, seed):
 def check_schedule(directory: Path, seed: int) -> None:
     """Run one seed, and see that everybody alive holds all that was committed."""
     schedule = Schedule(directory, seed)
-    schedule.run()
+    try:
+        schedule.run()
+    finally:
+        schedule.cluster.close()
     committed = schedule.cluster.laws.committed
     for node in schedule.cluster.alive():
         held = dict(node.machine.entries)

@@ -74,6 +74,14 @@ class Campaign:
         Raises:
             LawBroken: the cluster did what it must never do, or did not come to rest.
         """
+        try:
+            self._disturb()
+            self._calm()
+            check_everything(self.world, self.client)
+        finally:
+            self.world.close()
+
+    def _disturb(self) -> None:
         world, draw = self.world, self.random
         until = world.clock.now + SAFETY_S
         while world.clock.now < until:
@@ -89,8 +97,6 @@ class Campaign:
             if draw.random() < dt:
                 for machine in world.running():
                     world.digest(machine)
-        self._calm()
-        check_everything(world, self.client)
 
     # -- the calm after it --------------------------------------------------------------------------------
 

@@ -136,6 +136,11 @@ class SimCluster:
             node.disk.kill()
         node.machine.crash()
 
+    def close(self) -> None:
+        """Give back every file."""
+        for node in self.nodes.values():
+            node.disk.kill()
+
     def lose_disk(self, name: str) -> None:
         """Stop a node and forget all it ever wrote; what starts in its place is empty."""
         node = self.nodes[name]

@@ -251,6 +251,13 @@ class World:
         restore(machine.directory / "chronos.sqlite3")
         self.note(f"{machine.name} loses power")
 
+    def close(self) -> None:
+        """Give back every file."""
+        for machine in self.nodes.values():
+            if machine.process is not None:
+                machine.process.database.close()
+            machine.disk.kill()
+
     def lose_disk(self, name: str) -> None:
         """Stop a node for good and put an empty machine in its place; the incarnation is gone with the disk."""
         self.crash(name, power_cut=True)
