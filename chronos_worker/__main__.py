@@ -67,6 +67,10 @@ def run(path: Path | None) -> int:
         # What this node believes may be wrong now. Nothing is retried; a new process starts from the disk.
         log.error("worker_failed", error=str(error))  # noqa: TRY400 - the sentence says it; nobody reads traces
         os._exit(FAILED)
+    except Exception:
+        # A defect of ours. Other threads would go on answering for a node that does nothing any more.
+        log.exception("worker_failed")
+        os._exit(FAILED)
     worker.close()
     data.close()
     log.info("worker_stopped")

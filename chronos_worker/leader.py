@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from chronos_common.commands import Command, FoundCluster, Prune
-from chronos_common.models import NodeInfo
+from chronos_common.models import NodeInfo, NodeState
 from chronos_worker.planner.fires import plan_fires
 from chronos_worker.planner.seats import Seats
 from chronos_worker.planner.starts import plan_starts
@@ -52,6 +52,10 @@ class Planning:
         """Commands for everything due at `now`, up to a bound; nothing while the last plan is on its way."""
         overdue = self._outstanding and now_s - self._proposed_at_s >= PATIENCE_S
         if not overdue and (self._outstanding or now < self._look_at):
+            return []
+        if not any(node.state is NodeState.LIVE for node in nodes):
+            # Everybody drains or has just begun: what is due meanwhile is for the misfire policies, later.
+            self._look_at = _AT_ONCE
             return []
         seats = Seats(nodes, self._machine.running)
         with self._database.look() as connection:

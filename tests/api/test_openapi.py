@@ -4,21 +4,12 @@ import os
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+
+from tests.support.openapi import deviations, operations_of
 
 EXAMPLES = int(os.environ.get("CHRONOS_API_EXAMPLES", "8"))
 """Requests per endpoint; the long run uses 500."""
-
-
-CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 
 
 @pytest.fixture(scope="module")
@@ -26,37 +17,10 @@ def schema(app):
     return schemathesis.openapi.from_wsgi("/api/openapi.json", app)
 
 
-@pytest.fixture(scope="module")
-def operations(schema):
-    found = [result.ok() for result in schema.get_all_operations()]
-    assert len(found) >= 30
-    return found
-
-
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_every_endpoint_answers_as_documented(operations, mode):
-    problems = []
-    for operation in operations:
-
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(operation.as_strategy(generation_mode=mode))
-        def answers_as_documented(case):
-            case.headers.pop("X-Chronos-Min-Index", None)  # no worker reaches an index made up: rightly 503
-            case.call_and_validate(checks=CHECKS)
-
-        try:
-            answers_as_documented()
-        except Unsatisfiable:
-            assert mode is GenerationMode.NEGATIVE  # it takes nothing that could be wrong
-        except (Exception, ExceptionGroup) as error:  # noqa: BLE001 - all endpoints are told of at once
-            problems.append(f"{operation.label}: {error}")
-    assert not problems, "\n\n".join(problems)
+def test_every_endpoint_answers_as_documented(schema, mode):
+    found = deviations(operations_of(schema), mode, EXAMPLES)
+    assert not found, "\n\n".join(found)
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,10 @@ class Schedule:
                 snapshot_window_bytes=random.choice([100, 1000]),
             ),
         )
-        swarm = {"cut": 0.004, "one_way": 0.004, "heal": 0.008, "crash": 0.006, "start": 0.02, "pause": 0.006,
-                 "compact": 0.01, "hand_over": 0.003, "lose_disk": 0.003, "plot": 0.006}  # fmt: skip
+        swarm = {
+            "cut": 0.004, "one_way": 0.004, "heal": 0.008, "crash": 0.006, "start": 0.02, "pause": 0.006,
+            "compact": 0.01, "hand_over": 0.003, "lose_disk": 0.003, "plot": 0.006, "break_off": 0.005,
+        }  # fmt: skip
         self.rates = {kind: rate for kind, rate in swarm.items() if random.random() < 0.7 or kind == "start"}
         self.counter = 0
         self.crashes = 0
@@ -59,7 +61,10 @@ class Schedule:
                 self.propose()
             some = [name for name in self.cluster.names if self.random.random() < 0.7]
             self.cluster.step(some or None, dt=self.random.choice([0.001, 0.005, 0.02, 0.05]))
+        for node in self.cluster.nodes.values():
+            node.disk.crash_at = None
         self.heal()
+        self.start()
         self.cluster.until(lambda: self.cluster.leader() is not None, 60.0, dt=0.05)
         self.cluster.commit(b"the end", 60.0)
         self.cluster.until(lambda: len(self.cluster.states()) == 1, 60.0, dt=0.05)
@@ -96,6 +101,9 @@ class Schedule:
             self.crashes += 1
             self.cluster.crash(node.node_id, power_cut=self.random.random() < 0.7)
 
+    def break_off(self) -> None:
+        self.stop_in_the_middle(self.random.choice(self.cluster.names))
+
     def plot(self) -> None:
         self.plotting.begin()
 
@@ -112,7 +120,8 @@ class Schedule:
             self.cluster.crash(name, power_cut=power_cut)
 
     def stop_in_the_middle(self, name: str) -> None:
-        self.stop(name, power_cut=True)
+        disk = self.cluster.nodes[name].disk
+        disk.crash_at = disk.operations + self.random.randint(1, 6)
 
     def begin(self, name: str) -> None:
         if self.cluster.nodes[name].log is None:
@@ -120,8 +129,7 @@ class Schedule:
 
     def cut_logs(self) -> None:
         for node in self.cluster.alive():
-            if node.log is not None:
-                node.log.compact(node.machine.make_durable())
+            self.cluster.compact(node.node_id)
 
     def forget(self, name: str) -> None:
         """A minority at most is without memory at a time: more would be more than Raft can bear."""
@@ -143,8 +151,8 @@ class Schedule:
 
     def compact(self) -> None:
         for node in self.cluster.alive():
-            if node.log is not None and self.random.random() < 0.5:
-                node.log.compact(node.machine.make_durable())
+            if self.random.random() < 0.5:
+                self.cluster.compact(node.node_id)
 
     def hand_over(self) -> None:
         leader = self.cluster.leader()

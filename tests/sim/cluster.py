@@ -11,7 +11,7 @@ from random import Random
 from chronos_worker.raft import Committed, Limits, LogConfig, LogStatus, NoLeader, QueueFull, Timing, open_log
 from chronos_worker.raft.interface import ReplicatedLog
 from tests.raft.machine import Machine
-from tests.sim.disk import SimDisk
+from tests.sim.disk import Crashed, SimDisk
 from tests.sim.network import SimNetwork, VirtualClock
 
 TIMING = Timing(heartbeat_s=0.1, quorum_loss_s=0.4, election_min_s=0.5, election_max_s=1.0, snapshot_idle_s=5.0)
@@ -107,7 +107,17 @@ class SimCluster:
         """Open the log of a node that is down."""
         node = self.nodes[name]
         node.lives += 1
-        node.log = open_log(
+        try:
+            node.log = self._open(node)
+        except Crashed:
+            self.network.remove(name)
+            node.disk.crash()
+            return
+        node.paused_until = 0.0
+
+    def _open(self, node: SimNode) -> ReplicatedLog:
+        name = node.node_id
+        return open_log(
             LogConfig(
                 node_id=name,
                 data_dir=node.directory,
@@ -123,7 +133,6 @@ class SimCluster:
             network=self.network.endpoint(name),
             background=InlineExecutor(),
         )
-        node.paused_until = 0.0
 
     def crash(self, name: str, *, power_cut: bool = True) -> None:
         """Stop a node where it stands; after a power cut its disk forgets what was not synced."""
@@ -149,6 +158,15 @@ class SimCluster:
         self.network.lay(name)
         shutil.rmtree(node.directory, ignore_errors=True)
         node.machine = Machine()
+
+    def compact(self, name: str) -> None:
+        """Make the state of a node durable and cut its log behind it."""
+        node = self.nodes[name]
+        if node.log is not None:
+            try:
+                node.log.compact(node.machine.make_durable())
+            except Crashed:
+                self.crash(name)
 
     def alive(self) -> list[SimNode]:
         """Return the nodes that run."""
@@ -195,7 +213,11 @@ class SimCluster:
         node = self.nodes[name]
         if node.log is None or node.paused_until > self.clock.now:
             return []
-        entries = node.log.poll(0.0)
+        try:
+            entries = node.log.poll(0.0)
+        except Crashed:
+            self.crash(name)
+            return []
         status = node.log.status()
         self.laws.saw_committed(name, entries)
         self.laws.saw_status(status)

@@ -149,7 +149,9 @@ class SimDisk:
         self._names.clear()
 
     def lock(self, path: Path) -> SimFile:
-        return SimFile(self, path, _Inode())
+        file = SimFile(self, path, _Inode())
+        self._open.add(file)
+        return file
 
     # -- faults -------------------------------------------------------------------------------------------
 

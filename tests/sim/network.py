@@ -92,7 +92,7 @@ class SimNetwork:
         """The node is gone, and its connections with it."""
         for pair in self._pairs(node_id):
             self._disconnect(pair)
-        del self._endpoints[node_id]
+        self._endpoints.pop(node_id, None)
 
     def lay(self, node_id: str) -> None:
         """Drop the ghosts of a node whose disk is lost: links of a real network do not outlive both ends."""

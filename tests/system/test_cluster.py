@@ -1,10 +1,15 @@
 """Three workers: the leader is killed, and everything is accounted for."""
 
+import os
 import sqlite3
 import time
 from contextlib import closing
 
 import pytest
+import requests
+import schemathesis
+import yaml
+from schemathesis import GenerationMode
 
 from chronos_common.commands import CreateJob
 from chronos_common.errors import ChronosError
@@ -12,8 +17,19 @@ from chronos_common.models import ConcurrencyPolicy, ExecutionStatus, HttpTarget
 from chronos_common.protocol import CompareReplicas, GetCounts, GetJob, decode_result
 from tests.support.cluster import cluster
 from tests.support.ledger import all_executions, unaccounted
-from tests.support.processes import wait_for
+from tests.support.openapi import deviations, operations_of
+from tests.support.processes import Process, free_port, wait_for
 from tests.support.sink import sink
+
+LIVE_EXAMPLES = int(os.environ.get("CHRONOS_LIVE_EXAMPLES", "3"))
+"""Requests to each endpoint of a live cluster."""
+
+
+def answers(url):
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
 
 
 def create(client, name, url, **spec):
@@ -70,6 +86,25 @@ def test_replicas_are_compared_and_a_row_changed_by_hand_is_found(tmp_path):
         assert len(others) == 1
         assert compared.digests[victim] not in others
         assert any("replicas differ" in problem for problem in nodes.status(victim).problems)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_a_live_cluster_answers_as_its_document_says(tmp_path, mode):
+    with cluster(tmp_path) as nodes:
+        nodes.leader()
+        port = free_port()
+        config = yaml.safe_load((tmp_path / "n1.yaml").read_text())
+        config["server"] = {"http": {"address": f"127.0.0.1:{port}"}}
+        (tmp_path / "api.yaml").write_text(yaml.safe_dump(config))
+        api = Process("chronos_api", tmp_path / "api.yaml", tmp_path / "api.log")
+        try:
+            base = f"http://127.0.0.1:{port}"
+            wait_for(lambda: answers(f"{base}/health/ready"), "the API to be ready")
+            schema = schemathesis.openapi.from_url(f"{base}/api/openapi.json")
+            found = deviations(operations_of(schema), mode, LIVE_EXAMPLES)
+            assert not found, "\n\n".join(found)
+        finally:
+            api.close()
 
 
 def test_the_last_node_does_not_wait_for_a_quorum_that_is_gone(tmp_path):

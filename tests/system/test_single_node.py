@@ -2,6 +2,8 @@
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
 import time
 
 from chronos_api.cluster_client import ClusterClient
@@ -71,6 +73,20 @@ def test_sigterm_drains_and_the_next_start_goes_on(tmp_path):
         assert {execution.attempt_count for execution in executions} <= {0, 1}
         process.terminate()
         process.close()
+
+
+def test_a_defect_in_a_step_ends_the_process_instead_of_leaving_it_half_alive(tmp_path):
+    config_path = write_config(tmp_path)
+    program = (
+        "import sys; from pathlib import Path; from chronos_worker import __main__, node\n"
+        "node.Node._perform = lambda self, effects: undefined_name\n"
+        "sys.exit(__main__.run(Path(sys.argv[1])))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(config_path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 70
+    assert "undefined_name" in ended.stdout + ended.stderr
 
 
 def test_a_taken_port_is_named(tmp_path):
