@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test lint docker-check bench bench-quick profile clean
+.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants docker-check bench bench-quick profile clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,17 @@ lint: $(VENV)/.dev ## style, types and import rules
 test: lint ## every check and every test
 	$(BIN)/python -m pytest -n 2 --cov --cov-report= --cov-fail-under=90 --durations=5
 	$(BIN)/coverage report --skip-covered --sort=cover | tail -30
+
+schedules-oracle: $(VENV)/.dev ## ten years by the minute and a thousand expressions in each of ten zones (many minutes)
+	CHRONOS_SCHEDULE_EXAMPLES=1000 CHRONOS_SCHEDULE_YEARS=10 $(BIN)/python -m pytest -n 2 --timeout=0 tests/schedules
+
+SEEDS ?= 1000
+FROM ?= 0
+sim: $(VENV)/.dev ## SEEDS=n FROM=first: whole clusters simulated under faults, each from one number
+	$(BIN)/python -m tests.sim run --seeds $(SEEDS) --from $(FROM)
+
+sim-mutants: $(VENV)/.dev ## rules broken on purpose, which the simulation has to notice
+	$(BIN)/python -m tests.sim mutants
 
 docker-check: ## build the image and try it with a real engine, started here if none runs (as root, on Debian)
 	@docker/check.sh

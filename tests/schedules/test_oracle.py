@@ -27,6 +27,14 @@ CHANGES = {
     "Asia/Tehran": ["2021-03-22", "2021-09-22"],
 }
 
+WALKED = (
+    "30 2 * * *", "15 1,2 * * *", "*/20 1-3 * * *", "0 0 1 * *", "30 1 * * 0",
+    "59 23 13 * 5", "*/7 * * * *", "0 12 29 2 *", "1 0 * * *", "30 */2 1-7 * *",
+)  # fmt: skip
+"""One for each zone, walked through whole years."""
+YEARS = int(os.environ.get("CHRONOS_SCHEDULE_YEARS", "1"))
+"""The long run of a release uses 10."""
+
 
 def field(low, high):
     number = st.integers(low, high)
@@ -66,6 +74,14 @@ def test_every_fire_time_around_a_clock_change_is_the_oracles(zone):
         assert found == expected, (expression, day, found[:3], expected[:3])
 
     agree()
+
+
+@pytest.mark.parametrize(("zone", "expression"), list(zip(CHANGES, WALKED, strict=True)))
+def test_whole_years_by_the_minute_are_the_oracles(zone, expression):
+    first = int(CHANGES[zone][0][:4])
+    for year in range(first, first + YEARS):
+        start, end = dt.datetime(year, 1, 1, tzinfo=dt.UTC), dt.datetime(year + 1, 1, 1, tzinfo=dt.UTC)
+        assert answers(expression, zone, start, end) == fire_times(expression, zone, start, end)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
