@@ -56,7 +56,7 @@ def decode_greeting(data: bytes) -> Hello | Refusal:
     """
     try:
         return _DECODER.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedMessage(str(error)) from error
 
 

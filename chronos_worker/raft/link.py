@@ -124,7 +124,7 @@ class Link:
         except ssl.SSLError as error:
             raise LinkBroken("tls", str(error)) from error
         except OSError as error:
-            raise LinkBroken(None, str(error)) from error
+            raise self._ended(str(error)) from error
         return messages
 
     def send(self, body: bytes, now: float) -> None:
@@ -194,7 +194,7 @@ class Link:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             if not data:
-                raise LinkBroken(None if self.stage is Stage.OPEN else "handshake_abandoned")
+                raise self._ended("closed by the other side")
             self._reader.feed(data)
             while (body := self._reader.next()) is not None:
                 self._take(body, now, messages)
@@ -215,6 +215,16 @@ class Link:
             self.heard_at = now
             if plain:  # an empty frame only says that the peer is alive
                 messages.append(decode(plain))
+
+    def _ended(self, how: str) -> LinkBroken:
+        """Say what it means that the connection is over: a peer that left is nothing to count."""
+        if self.stage is Stage.OPEN:
+            return LinkBroken("truncated" if self._reader.is_mid_frame else None, how)
+        if not self._dialing:
+            return LinkBroken("handshake_abandoned", f"{how} before it had greeted")
+        if self.stage is Stage.CONNECTING:
+            return LinkBroken(None, how)
+        return LinkBroken("handshake_abandoned", f"{how} at our greeting; is its secret or its CA another one?")
 
     def _greet(self) -> None:
         self._out += frame(self._session.seal(msgspec.msgpack.encode(self._hello)))

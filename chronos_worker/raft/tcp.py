@@ -7,7 +7,6 @@ import errno
 import secrets
 import selectors
 import socket
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,7 +18,8 @@ from chronos_worker.raft.errors import BadLogConfig
 from chronos_worker.raft.greeting import Doorkeeper, Hello, Refusal, Refused
 from chronos_worker.raft.link import Link, LinkBroken, Stage
 from chronos_worker.raft.messages import Message, encode
-from chronos_worker.raft.resolver import Resolver
+from chronos_worker.raft.refusals import Refusals
+from chronos_worker.raft.resolver import Resolver, look_up
 from chronos_worker.raft.sealing import NONCE_BYTES, SecretSession, Session
 from chronos_worker.raft.tls import TlsContexts
 from chronos_worker.raft.wakeup import Wakeup
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from chronos_worker.raft.addresses import Address
     from chronos_worker.raft.network import Receiver
+    from chronos_worker.raft.resolver import Endpoint
 
 _BACKLOG: Final = 64
 _HOUSEKEEPING_S: Final = 0.05
@@ -47,7 +49,14 @@ class TcpNetwork:
         BadLogConfig: no security is configured, a TLS file does not work, the address cannot be bound.
     """
 
-    def __init__(self, config: LogConfig, cluster_id: str, clock: Callable[[], float], random: Random) -> None:
+    def __init__(
+        self,
+        config: LogConfig,
+        cluster_id: str,
+        clock: Callable[[], float],
+        random: Random,
+        names: Callable[[Address], list[Endpoint]] = look_up,
+    ) -> None:
         if config.security is None:
             raise BadLogConfig("a cluster of several nodes needs a cluster secret or TLS; neither is configured")
         self._security = config.security
@@ -56,8 +65,7 @@ class TcpNetwork:
         instance = secrets.token_hex(16)
         self._door = Doorkeeper(config.node_id, frozenset(config.peers), cluster_id, instance)
         self._receiver: Receiver | None = None
-        self._rejected: Counter[str] = Counter()
-        self._problems: dict[str, str] = {}
+        self._refusals = Refusals(config.peers, clock, config.limits.pending_connections)
         self._heard: dict[str, float] = {}
         self._links: set[Link] = set()
         self._peers: dict[str, Link] = {}
@@ -66,7 +74,7 @@ class TcpNetwork:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         dialled = {peer: address for peer, address in config.peers.items() if config.node_id > peer}
-        self._dialling = Dialling(dialled, config.timing, Resolver(self.wake), random)
+        self._dialling = Dialling(dialled, config.timing, Resolver(self.wake, names), random)
         self._listener = _listen(config.listen)
         self._selector.register(self._listener, selectors.EVENT_READ)
 
@@ -127,11 +135,11 @@ class TcpNetwork:
 
     def rejected(self) -> dict[str, int]:
         """See `Network.rejected`."""
-        return dict(self._rejected)
+        return self._refusals.counts()
 
     def problems(self) -> dict[str, str]:
         """See `Network.problems`."""
-        return dict(self._problems)
+        return self._refusals.problems()
 
     def wake(self) -> None:
         """See `Network.wake`."""
@@ -156,7 +164,7 @@ class TcpNetwork:
             except OSError:  # nothing more, or the caller went away meanwhile
                 return
             if len(self._links) - len(self._peers) >= self._limits.pending_connections:
-                self._rejected["too_many_pending"] += 1
+                self._refusals.count("too_many_pending")
                 connection.close()
             else:
                 self._begin(connection, None, f"{address[0]}:{address[1]}", now)
@@ -221,8 +229,7 @@ class TcpNetwork:
         if old is not None:
             self._drop(old, LinkBroken(None, "replaced by a newer link"))
         self._peers[link.peer] = link
-        self._problems.pop(link.peer, None)
-        self._problems.pop(link.address, None)
+        self._refusals.settled(link.peer, _host(link))
         _log.info("raft_peer_connected", peer=link.peer, address=link.address)
         if self._receiver is not None:
             self._receiver.on_connected(link.peer)
@@ -241,22 +248,13 @@ class TcpNetwork:
         if link.dialled is not None:
             self._dialling.ended(link.dialled, self._clock())
         if broken.reason is not None:
-            self._count(link, broken)
+            self._refusals.note(broken.reason, link.peer or link.dialled or _host(link), str(broken))
         if link.peer is not None and self._peers.get(link.peer) is link:
             del self._peers[link.peer]
             self._heard[link.peer] = link.heard_at
             _log.info("raft_peer_disconnected", peer=link.peer, reason=str(broken))
             if self._receiver is not None:
                 self._receiver.on_disconnected(link.peer)
-
-    def _count(self, link: Link, broken: LinkBroken) -> None:
-        """Count what was refused; tell it once per peer or address and text."""
-        assert broken.reason is not None  # noqa: S101 - checked by the caller
-        self._rejected[broken.reason] += 1
-        subject = link.peer or link.dialled or link.address.rpartition(":")[0]
-        if self._problems.get(subject) != str(broken) and len(self._problems) < self._limits.pending_connections:
-            self._problems[subject] = str(broken)
-            _log.warning("raft_link_refused", peer=subject, reason=broken.reason, detail=str(broken))
 
     # -- time ---------------------------------------------------------------------------------------------
 
@@ -282,6 +280,10 @@ class TcpNetwork:
             self._drop(link, broken)
         else:
             self._watch(link)
+
+
+def _host(link: Link) -> str:
+    return link.address.rpartition(":")[0]
 
 
 def _listen(text: str) -> socket.socket:
