@@ -92,7 +92,9 @@ def test_ctrl_c_ends_with_130(api, page_of):
         return page_of()
 
     api.on("GET", "/executions", 200, answer)
-    command = [sys.executable, "-m", "cli.chronosctl", "--server", api.url, "execution", "list", "--watch"]
+    # A background job of a shell without job control inherits SIGINT ignored, and would pass that on.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "cli.chronosctl", "--server", api.url]
+    command += ["execution", "list", "--watch"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert asked.wait(30)
         process.send_signal(signal.SIGINT)
