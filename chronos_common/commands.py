@@ -221,11 +221,10 @@ class ReleaseNode(_Command, frozen=True, tag="release_node"):
     state: str
 
 
-class FoundCluster(_Command, frozen=True, tag="found_cluster"):
-    """Name the cluster, once. Data of one cluster is refused by the nodes of another."""
+class ForgetNode(_Command, frozen=True, tag="forget_node"):
+    """Drop the row of a node that is no member any more and runs nothing."""
 
-    at: int
-    cluster_id: str
+    node_id: str
 
 
 class Prune(_Command, frozen=True, tag="prune"):
@@ -259,7 +258,7 @@ class ReportDigest(_Command, frozen=True, tag="report_digest"):
 
 Command = (
     ClientRequest | Fire | StartAttempts | RecordResults | AnnounceNode | ReleaseNode
-    | FoundCluster | Prune | Barrier | TakeDigest | ReportDigest
+    | ForgetNode | Prune | Barrier | TakeDigest | ReportDigest
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

@@ -299,6 +299,19 @@ class TransferLeadership(_Message, frozen=True, tag="transfer_leadership"):
     to: str | None = None
 
 
+class AddMember(_Message, frozen=True, tag="add_member"):
+    """Let a node in, or tell a member's new Raft address -> Done | Rejected | NotLeader. Asked of the leader."""
+
+    node_id: str
+    address: str
+
+
+class RemoveMember(_Message, frozen=True, tag="remove_member"):
+    """Take a node off the list of members -> Done | Rejected | NotLeader. Asked of the leader."""
+
+    node_id: str
+
+
 class SetLogLevel(_Message, frozen=True, tag="set_log_level"):
     """Change the worker's log level at run time -> Done | Rejected."""
 
@@ -315,7 +328,7 @@ class CompareReplicas(_Message, frozen=True, tag="compare_replicas"):
     wait_ms: int = 30_000
 
 
-AdminCall = TestWebhook | TransferLeadership | SetLogLevel | TakeSnapshot | CompareReplicas
+AdminCall = TestWebhook | TransferLeadership | AddMember | RemoveMember | SetLogLevel | TakeSnapshot | CompareReplicas
 
 
 class ReplicasCompared(_Message, frozen=True, tag="replicas_compared"):
@@ -342,6 +355,8 @@ class PeerStatus(_Message, frozen=True):
     address: str
     contact_ms: int | None = None
     match_index: int | None = None
+    votes: bool = True
+    """A member that does not is catching up."""
 
 
 class WorkerStatus(_Message, frozen=True):

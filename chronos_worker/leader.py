@@ -6,11 +6,12 @@ and change nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from sqlalchemy import Connection
 
-from chronos_common.commands import Command, FoundCluster, Prune
+from chronos_common.commands import Command, ForgetNode, Prune
 from chronos_common.models import NodeInfo, NodeState
 from chronos_worker.planner.fires import plan_fires
 from chronos_worker.planner.seats import Seats
@@ -143,19 +144,7 @@ class Pruning:
         return [Prune(tuple(expired), bound, tuple(purged))]
 
 
-class Founding:
-    """Naming a new cluster, once."""
-
-    def __init__(self, database: Database, name: str) -> None:
-        self._database = database
-        self._name = name
-        self._next_at_s = 0.0
-
-    def plan(self, now: int, now_s: float) -> list[Command]:
-        """The command that names the cluster, until it has a name."""
-        if now_s < self._next_at_s:
-            return []
-        with self._database.look() as connection:
-            named = rows.get_cluster_id(connection) is not None
-        self._next_at_s = float("inf") if named else now_s + PATIENCE_S
-        return [] if named else [FoundCluster(now, self._name)]
+def plan_forgetting(nodes: Iterable[NodeInfo], members: Collection[str]) -> list[Command]:
+    """Commands that drop the rows of nodes which ended and are no members any more."""
+    ended = (NodeState.LOST, NodeState.LEFT)
+    return [ForgetNode(node.node_id) for node in nodes if node.state in ended and node.node_id not in members]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -29,13 +30,21 @@ from chronos_worker.clock_watch import ClockWatch
 from chronos_worker.deliveries import Deliveries
 from chronos_worker.desk import Desk, Slip
 from chronos_worker.dispatch import PoolStats
-from chronos_worker.leader import Founding, Planning, Pruning
+from chronos_worker.leader import Planning, Pruning, plan_forgetting
 from chronos_worker.life import Life
 from chronos_worker.outbox import Outbox
 from chronos_worker.planner.presence import Presence
 from chronos_worker.progress import Progress
 from chronos_worker.proposals import Completer
-from chronos_worker.raft import Committed, LogStatus, NoLeader, QueueFull, ReplicatedLog
+from chronos_worker.raft import (
+    ChangePending,
+    ChangeRefused,
+    Committed,
+    LogStatus,
+    NoLeader,
+    QueueFull,
+    ReplicatedLog,
+)
 from chronos_worker.state_machine.effects import (
     Aborted,
     Answered,
@@ -96,7 +105,6 @@ class NodeSettings:
     """A node silent for longer is declared lost."""
     drain_grace_s: float = 30.0
     """How long running requests may go on after the node was told to stop."""
-    new_cluster_name: str = ""
 
 
 class View(NamedTuple):
@@ -148,7 +156,6 @@ class Node:
         self._outbox = Outbox(patience_s=2.0)
         self._planning = Planning(database, machine)
         self._pruning = Pruning(database)
-        self._founding = Founding(database, settings.new_cluster_name)
         self._presence = Presence(settings.node_grace_s, watch_gap_s=settings.node_grace_s / 4)
         self._life = Life(settings.node_id, settings.control_url, settings.seats, next_incarnation)
         self._backlog: deque[Committed] = deque()
@@ -178,6 +185,25 @@ class Node:
         """Hand leadership over at the next step. Safe from any thread."""
         self._errands.append(lambda: self._log.transfer_leadership(to))
         self._log.wake()
+
+    def change_members(self, change: Callable[[ReplicatedLog], None]) -> Future[int]:
+        """Have the log's members changed at the next step; the entry that does it. Safe from any thread.
+
+        The future raises what `ReplicatedLog.add_member` and `remove_member` raise.
+        """
+        asked: Future[int] = Future()
+
+        def errand() -> None:
+            try:
+                change(self._log)
+            except (NoLeader, ChangePending, ChangeRefused) as refused:
+                asked.set_exception(refused)
+            else:
+                asked.set_result(self._log.status().members_index)
+
+        self._errands.append(errand)
+        self._log.wake()
+        return asked
 
     def take_snapshot(self) -> None:
         """Make the state durable and cut the log behind it at the next step. Safe from any thread."""
@@ -334,9 +360,10 @@ class Node:
         self._report(now_s)
 
     def _lead(self, now: int, now_s: float, status: LogStatus) -> list[Command]:
-        commands = self._founding.plan(now, now_s) if self._settings.new_cluster_name else []
-        self._presence.watch(status.peers_contact, now_s)
-        commands += self._presence.lost(self._nodes, self._settings.node_id, now, now_s)
+        strangers = {node.node_id: math.inf for node in self._nodes if node.node_id not in status.members}
+        self._presence.watch(strangers | status.peers_contact, now_s)
+        commands: list[Command] = [*self._presence.lost(self._nodes, self._settings.node_id, now, now_s)]
+        commands += plan_forgetting(self._nodes, status.members)
         if not self._backlog:
             commands += self._planning.plan(now, now_s, self._within_reach(status))
             commands += self._pruning.plan(now, now_s)

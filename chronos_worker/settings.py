@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +40,6 @@ def settings_from(config: Config, data: DataDir, secret_file: str) -> WorkerSett
             idle_s=config.scheduler.tick_interval / 1_000,
             node_grace_s=cluster.node_grace / 1_000,
             drain_grace_s=cluster.drain_grace / 1_000,
-            new_cluster_name=secrets.token_hex(8),
         ),
         raft=_raft(config, data.path, secret),
         dispatch=_dispatch(config.dispatcher, _own_endpoints(config)),

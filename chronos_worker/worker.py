@@ -13,6 +13,7 @@ from chronos_common import ids
 from chronos_common.clock import Clock, SystemClock
 from chronos_common.protocol import AdminCall, Proposal, Query, decode
 from chronos_worker.control.admin import Admin
+from chronos_worker.control.members import MemberChanges
 from chronos_worker.control.reads import Reads
 from chronos_worker.control.server import ControlApp, ControlServer, Handler
 from chronos_worker.control.status import StatusDesk
@@ -91,7 +92,8 @@ class Worker:
             status = StatusDesk(self.node, database, progress, metrics, clock, events.notes)
             reads = Reads(database, desk, progress, status.age_ms)
             tester = WebhookTester(settings.dispatch, log, clock, status.term)
-            admin = Admin(self.node, status.leadership, tester.send, set_level, verifier)
+            members = MemberChanges(self.node, status.leader_url)
+            admin = Admin(self.node, status.leadership, tester.send, set_level, verifier, members)
             app = ControlApp(settings.secret, _routes(desk, reads, status, admin))
             self.control = opened.enter_context(
                 closing(ControlServer(settings.control_host, settings.control_port, app))

@@ -16,9 +16,11 @@ from chronos_api.documenting import problems
 from chronos_api.guard import needs
 from chronos_common.logs import LEVELS
 from chronos_common.protocol import (
+    AddMember,
     AdminCall,
     CompareReplicas,
     Done,
+    RemoveMember,
     ReplicasCompared,
     SetLogLevel,
     TakeSnapshot,
@@ -67,6 +69,14 @@ class NodeAnswer(Schema):
     version = fields.String()
 
 
+class PeerAnswer(Schema):
+    """A member, as the list in force says."""
+
+    node_id = fields.String()
+    address = fields.String(metadata={"description": "Where the others reach its Raft port."})
+    votes = fields.Boolean(metadata={"description": "Whether it elects and counts; a newcomer first catches up."})
+
+
 class ClusterAnswer(Schema):
     """The cluster as seen through all workers this API process knows."""
 
@@ -74,6 +84,7 @@ class ClusterAnswer(Schema):
     leader = fields.String(allow_none=True)
     term = fields.Integer(allow_none=True)
     has_quorum = fields.Boolean()
+    members = fields.List(fields.Nested(PeerAnswer))
     workers = fields.List(fields.Nested(MemberAnswer))
     nodes = fields.List(fields.Nested(NodeAnswer))
 
@@ -82,6 +93,13 @@ class TransferBody(Strict):
     """Who is to lead; the most advanced other member, if left out."""
 
     to = Text(longest=128, shortest=1)
+
+
+class AddBody(Strict):
+    """A node to let in, or a member whose address changed."""
+
+    node_id = Text(longest=128, shortest=1, required=True)
+    address = Text(longest=300, shortest=3, required=True, metadata={"description": "host:port of its Raft port."})
 
 
 class LevelBody(Strict):
@@ -141,6 +159,31 @@ class Transfer(MethodView):
     def post(self, body: dict[str, Any]) -> Response:
         """Ask the leader to hand over."""
         return _ask(TransferLeadership(body.get("to")), to_leader=True)
+
+
+@blueprint.route("/members")
+class Members(MethodView):
+    """Letting nodes in."""
+
+    @needs("admin")
+    @blueprint.arguments(AddBody)
+    @blueprint.response(202, DoneAnswer)
+    @problems(blueprint, 409, 413, 415)
+    def post(self, body: dict[str, Any]) -> Response:
+        """Add a node, which votes as soon as it has caught up, or change a member's address."""
+        return _ask(AddMember(body["node_id"], body["address"]), to_leader=True)
+
+
+@blueprint.route("/members/<string:node_id>")
+class MemberById(MethodView):
+    """Taking nodes out."""
+
+    @needs("admin")
+    @blueprint.response(202, DoneAnswer)
+    @problems(blueprint, 409)
+    def delete(self, node_id: str) -> Response:
+        """Remove a member for good. A leader hands over first."""
+        return _ask(RemoveMember(node_id), to_leader=True)
 
 
 @blueprint.route("/snapshot")
@@ -209,6 +252,12 @@ def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
         "leader": leader.node_id if leader else None,
         "term": leader.term if leader else None,
         "has_quorum": leader is not None,
+        "members": [
+            {"node_id": peer.node_id, "address": peer.address, "votes": peer.votes}
+            for peer in (leader or newest).peers
+        ]
+        if newest
+        else [],
         "workers": [_member(url, status, now) for url, status in statuses.items()],
         "nodes": [
             {

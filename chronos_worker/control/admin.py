@@ -8,12 +8,14 @@ from typing import Final, Protocol, assert_never
 
 from chronos_common.models import NodeState
 from chronos_common.protocol import (
+    AddMember,
     AdminCall,
     AdminReply,
     CompareReplicas,
     Done,
     NotLeader,
     Rejected,
+    RemoveMember,
     ReplicasCompared,
     SetLogLevel,
     TakeSnapshot,
@@ -21,6 +23,7 @@ from chronos_common.protocol import (
     TransferLeadership,
     WebhookTested,
 )
+from chronos_worker.control.members import MemberChanges
 from chronos_worker.node import View
 from chronos_worker.verifier import Verifier
 
@@ -52,12 +55,14 @@ class Admin:
         send_webhook: Callable[[TestWebhook], WebhookTested],
         set_level: Callable[[str], None],
         verifier: Verifier,
+        members: MemberChanges,
     ) -> None:
         self._errands = errands
         self._status = status
         self._send_webhook = send_webhook
         self._set_level = set_level
         self._verifier = verifier
+        self._members = members
 
     def answer(self, call: AdminCall) -> AdminReply:
         """Do it, or say why not."""
@@ -66,6 +71,8 @@ class Admin:
                 return self._send_webhook(call)
             case TransferLeadership(to=to):
                 return self._transfer(to)
+            case AddMember() | RemoveMember():
+                return self._members.answer(call)
             case SetLogLevel(level=level):
                 return self._log_level(level)
             case TakeSnapshot():

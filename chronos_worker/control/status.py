@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from chronos_common import VERSION
 from chronos_common.clock import Clock
@@ -14,7 +14,6 @@ from chronos_worker.progress import Progress
 from chronos_worker.raft import LogStatus
 from chronos_worker.store.database import Database
 from chronos_worker.store.execution_queries import get_counts
-from chronos_worker.store.planning_queries import get_cluster_id
 
 
 class StatusDesk:
@@ -45,6 +44,10 @@ class StatusDesk:
         """The current Raft term."""
         return self._node.view.log.term
 
+    def leader_url(self) -> str | None:
+        """The leader's control URL, if known."""
+        return _leader_url(self._node.view)
+
     def leadership(self) -> tuple[str, str | None, frozenset[str]]:
         """(role, the leader's control URL if known, member ids)."""
         view = self._node.view
@@ -53,13 +56,11 @@ class StatusDesk:
     def status(self) -> WorkerStatus:
         """Everything an operator may ask of one worker."""
         view, log = self._node.view, self._node.view.log
-        with self._database.read() as connection:
-            cluster_id = get_cluster_id(connection)
         return WorkerStatus(
             node_id=log.node_id,
             incarnation=view.claim.incarnation if view.claim else 0,
             version=VERSION,
-            cluster_id=cluster_id,
+            cluster_id=log.cluster_id or None,
             role=log.role,
             ready=view.ready,
             leader_id=log.leader_id,
@@ -82,7 +83,7 @@ class StatusDesk:
             journal_bytes=log.journal_bytes,
             database_bytes=self._database.size(),
             snapshot_age_ms=max(0, self._clock.now_ms() - view.snapshot_at),
-            problems=(*(f"{peer}: {text}" for peer, text in log.problems.items()), *self._notes()),
+            problems=tuple(_problems(log)) + tuple(self._notes()),
         )
 
     def families(self) -> list[MetricFamily]:
@@ -112,4 +113,12 @@ def _peer(log: LogStatus, node_id: str) -> PeerStatus:
         log.members[node_id],
         int(silent * 1_000) if math.isfinite(silent) else None,
         log.match_index.get(node_id),
+        votes=node_id in log.voters,
     )
+
+
+def _problems(log: LogStatus) -> Iterator[str]:
+    if not log.is_member:
+        yield f"{log.node_id} is no member of the cluster any more: stop it, or add it again"
+    for peer, text in log.problems.items():
+        yield f"{peer}: {text}"

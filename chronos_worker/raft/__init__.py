@@ -6,6 +6,8 @@ Start with `DESIGN.md` beside this file. Nothing outside this package imports py
 from chronos_worker.raft.config import ClusterSecret, Limits, LogConfig, MutualTls, Timing
 from chronos_worker.raft.errors import (
     BadLogConfig,
+    ChangePending,
+    ChangeRefused,
     DataDirectoryBusy,
     DiskFailed,
     EntryTooLarge,
@@ -30,6 +32,8 @@ from chronos_worker.raft.log import open_log
 __all__ = [
     "MAX_ENTRY_BYTES",
     "BadLogConfig",
+    "ChangePending",
+    "ChangeRefused",
     "ClusterSecret",
     "Committed",
     "DataDirectoryBusy",

@@ -76,8 +76,8 @@ class LogConfig:
 
     `peers` maps the other members' node ids to "host:port" (names are resolved anew at every dial,
     `[::1]:7000` is IPv6); empty means a cluster of one, which opens no port. `data_dir` belongs to the log
-    alone. `listen` is where this node accepts its peers, `advertised` how they reach it. `cluster_id` may be
-    empty until it is known; two nodes that both know theirs must agree.
+    alone. `listen` is where this node accepts its peers, `advertised` how they reach it. The members named here
+    found the cluster; from then on its log says who belongs to it, and these addresses only help to find them.
     """
 
     node_id: str
@@ -85,7 +85,6 @@ class LogConfig:
     listen: str = ""
     advertised: str = ""
     peers: dict[str, str] = field(default_factory=dict)
-    cluster_id: str = ""
     security: ClusterSecret | MutualTls | None = None
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
@@ -102,7 +101,7 @@ class LogConfig:
             BadLogConfig: naming the field, the value and what would be accepted.
         """
         for node_id in self.members:
-            _check_node_id(node_id)
+            check_node_id(node_id)
         if self.node_id in self.peers:
             raise BadLogConfig(f"peers names this node itself ({self.node_id!r}); list only the others")
         if isinstance(self.security, ClusterSecret) and len(self.security.value) < MIN_SECRET_BYTES:
@@ -136,6 +135,7 @@ class LogConfig:
             )
 
 
-def _check_node_id(node_id: str) -> None:
+def check_node_id(node_id: str) -> None:
+    """Raises `BadLogConfig` when it is none."""
     if not node_id or len(node_id.encode()) > MAX_NODE_ID_BYTES or not node_id.isprintable():
         raise BadLogConfig(f"node id {node_id!r} must be 1 to {MAX_NODE_ID_BYTES} printable characters")

@@ -9,6 +9,7 @@ which it no longer knows of. So a node counts for an election as Raft means it o
 caught up with a leader since its files were made. Until then it stands, and votes, only in an election that
 every member supported beforehand: whatever was committed is then in some honest log among them, and the
 candidate's log is at least as new as each. A new cluster begins this way, when all its members have met.
+Such a node knows only the first list of members, so once the list has changed no election rests on it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Final
 from chronos_worker.raft.messages import PreVote, PreVoteAnswer, RequestVote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from chronos_worker.raft.engine import Engine
     from chronos_worker.raft.journal import Journal
+    from chronos_worker.raft.membership import Configuration
     from chronos_worker.raft.network import Network
     from chronos_worker.raft.vote import VoteFile
 
@@ -39,7 +41,6 @@ class Elections:
 
     def __init__(
         self,
-        peers: list[str],
         engine: Engine,
         journal: Journal,
         vote: VoteFile,
@@ -48,7 +49,9 @@ class Elections:
         random: Random,
         loyalty_s: float,
     ) -> None:
-        self._peers = sorted(peers)
+        self._peers: list[str] = []
+        self._is_voter = False
+        self._founders = ""
         self._engine = engine
         self._journal = journal
         self._vote = vote
@@ -57,11 +60,11 @@ class Elections:
         self._random = random
         self._loyalty_s = loyalty_s
         self._leader_heard_at = clock()
-        self._rounds: dict[int, dict[str, bool]] = {}
-        """The questions asked: who supports each, and whether that peer has joined."""
+        self._rounds: dict[int, dict[str, PreVoteAnswer]] = {}
+        """The questions asked, and who supports each."""
         self._supported_round: int | None = None
         """A round with enough support to stand."""
-        self._supported: dict[str, deque[int]] = {peer: deque(maxlen=_OPEN_ROUNDS) for peer in self._peers}
+        self._supported: dict[str, deque[int]] = {}
         """The latest rounds of each peer that this node supported in this life."""
         self._votes_of_term = 0
         self._voters: set[str] = set()
@@ -69,14 +72,27 @@ class Elections:
         self.unanimous_round = 0
         """The round everybody supported, if the election under way rests on one."""
 
+    def configure(self, node_id: str, configuration: Configuration) -> None:
+        """Ask the voters of this list from now on."""
+        self._is_voter = node_id in configuration.voters
+        self._founders = configuration.digest if configuration.is_founding else ""
+        self._peers = sorted(configuration.voters - {node_id})
+        self._supported = {peer: rounds for peer, rounds in self._supported.items() if peer in configuration.members}
+        self._forget()
+
     def before_tick(self) -> None:
         """Keep the library from standing for election before enough members would support it."""
-        if not self._peers or self._engine.role() == "leader" or not self._engine.election_due():
+        if self._engine.role() == "leader" or not self._engine.election_due():
+            return
+        if not self._is_voter:
+            self._engine.postpone_election(1.0)
+            return
+        if not self._peers:
             return
         self.is_transfer = self._engine.transfer_pending() and self._vote.joined
         if self.is_transfer or self._supported_round is not None:
-            supporters = self._rounds.get(self._supported_round or 0, {})
-            self.unanimous_round = (self._supported_round or 0) if len(supporters) == len(self._peers) else 0
+            round_ = self._supported_round or 0
+            self.unanimous_round = round_ if self._is_unanimous(self._rounds.get(round_, {})) else 0
             self._forget()
             return
         self._engine.postpone_election(_RETRY_SHARE)
@@ -103,20 +119,21 @@ class Elections:
             and (question.last_term, question.last_index) >= (self._journal.last_term, self._journal.last_index)
         )
         if granted:
-            self._supported[peer].append(question.round)
-        self._network.send(peer, PreVoteAnswer(question.round, self._engine.term(), granted, self._vote.joined))
+            self._supported.setdefault(peer, deque(maxlen=_OPEN_ROUNDS)).append(question.round)
+        term, joined = self._engine.term(), self._vote.joined
+        self._network.send(peer, PreVoteAnswer(question.round, term, granted, joined, self._founders))
 
     def take_answer(self, peer: str, answer: PreVoteAnswer) -> None:
         """Count support; with enough of it the next tick stands for election."""
         if answer.term > self._engine.term():
             self._engine.adopt_term(answer.term)
             self._forget()
-        elif answer.granted and answer.round in self._rounds:
+        elif answer.granted and answer.round in self._rounds and peer in self._peers:
             supporters = self._rounds[answer.round]
-            supporters[peer] = answer.joined
-            joined = self._vote.joined + sum(supporters.values())
+            supporters[peer] = answer
+            joined = self._vote.joined + sum(supporter.joined for supporter in supporters.values())
             majority = self._vote.joined and 2 * joined > len(self._peers) + 1
-            if majority or len(supporters) == len(self._peers):
+            if majority or self._is_unanimous(supporters):
                 self._supported_round = answer.round
                 self._engine.hasten_election()
 
@@ -124,7 +141,7 @@ class Elections:
         """Tell whether the library may see a request for a vote at all."""
         if self._is_loyal() and not request.transfer:
             return False
-        return self._vote.joined or request.round in self._supported[peer]
+        return self._vote.joined or request.round in self._supported.get(peer, ())
 
     def is_first_vote(self, peer: str, term: int) -> bool:
         """Tell whether this vote is new: the library would count a repeated one again."""
@@ -143,6 +160,11 @@ class Elections:
         question = PreVote(self._engine.term() + 1, self._journal.last_index, self._journal.last_term, nonce)
         for peer in self._peers:
             self._network.send(peer, question)
+
+    def _is_unanimous(self, supporters: Mapping[str, PreVoteAnswer]) -> bool:
+        """Whether every member supports us, and all know the same first list and no other."""
+        agreeing = sum(supporter.founders == self._founders for supporter in supporters.values())
+        return bool(self._founders) and agreeing == len(self._peers)
 
     def _forget(self) -> None:
         self._rounds.clear()

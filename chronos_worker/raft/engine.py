@@ -19,7 +19,7 @@ from pysyncobj.node import Node
 from chronos_worker.raft.errors import LogDiverged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from random import Random
 
     from pysyncobj.transport import Transport
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from chronos_worker.raft.config import Timing
     from chronos_worker.raft.interface import Role
     from chronos_worker.raft.journal import Entry, Journal
+    from chronos_worker.raft.membership import Membership
+    from chronos_worker.raft.storage import Storage
     from chronos_worker.raft.vote import VoteFile
 
 REGULAR: Final = b"\x00"
@@ -68,9 +70,12 @@ class _NoPoller:
 class LibraryJournal(LibraryJournalBase):  # type: ignore[misc]
     """Our journal in the library's words. Position 0 is the base entry."""
 
-    def __init__(self, journal: Journal, vote: VoteFile, commit_index: Callable[[], int]) -> None:
+    def __init__(
+        self, journal: Journal, vote: VoteFile, membership: Membership, commit_index: Callable[[], int]
+    ) -> None:
         self._journal = journal
         self._vote = vote
+        self._membership = membership
         self._commit_index = commit_index
 
     def add(self, command: bytes, idx: int, term: int) -> None:
@@ -82,7 +87,9 @@ class LibraryJournal(LibraryJournalBase):  # type: ignore[misc]
             if idx <= self._commit_index():
                 raise LogDiverged(f"the leader of term {term} contradicts entry {idx} (term {known}), committed here")
             self._journal.cut_from(idx)
+            self._membership.cut(idx)
         self._journal.append(command, idx, term)
+        self._membership.appended(command, idx, term)
 
     def deleteEntriesFrom(self, _position: int) -> None:  # noqa: N802 - the library's name
         """Do nothing: the library cuts before it compares; `add` compares before it cuts."""
@@ -107,7 +114,7 @@ class LibraryJournal(LibraryJournalBase):  # type: ignore[misc]
 class Engine(SyncObj):  # type: ignore[misc]
     """PySyncObj with our journal beneath and our hands around. No properties: its constructor reads them."""
 
-    def __init__(self, node_id: str, peers: list[str], timing: Timing, transport: Transport) -> None:
+    def __init__(self, node_id: str, timing: Timing, transport: Transport) -> None:
         self._driver: Driver | None = None
         conf = SyncObjConf(
             autoTick=False,
@@ -123,23 +130,18 @@ class Engine(SyncObj):  # type: ignore[misc]
             useFork=False,
             onStateChanged=self._on_state_changed,
         )
-        super().__init__(
-            RaftNode(node_id),
-            [RaftNode(peer) for peer in sorted(peers)],
-            conf,
-            transport=transport,
-            nodeClass=RaftNode,
-        )
+        super().__init__(RaftNode(node_id), [], conf, transport=transport, nodeClass=RaftNode)
         self._poller = _NoPoller()
 
-    def adopt(self, driver: Driver, journal: Journal, vote: VoteFile, applied: int) -> None:
-        """Take over what is on disk. `applied` is what the state machine has durably applied."""
+    def adopt(self, driver: Driver, storage: Storage) -> None:
+        """Take over what is on disk."""
         self._driver = driver
-        self._journal = journal
-        self._SyncObj__raftLog = LibraryJournal(journal, vote, self.commit_index)
+        self._journal = journal = storage.journal
+        vote = storage.vote
+        self._SyncObj__raftLog = LibraryJournal(journal, vote, storage.membership, self.commit_index)
         self._SyncObj__raftCurrentTerm = max(vote.term, journal.last_term)
         self._SyncObj__votedForNodeId = vote.voted_for if vote.term >= journal.last_term else None
-        self.jump_to(applied)
+        self.jump_to(storage.applied)
 
     def tick(self) -> None:
         """Elect, count, step down, apply, replicate: the library's turn, without waiting."""
@@ -168,6 +170,10 @@ class Engine(SyncObj):  # type: ignore[misc]
         """Return how far the library allows the state machine to be."""
         return int(self._SyncObj__raftLastApplied)
 
+    def is_voter(self, peer: str) -> bool:
+        """Tell whether a peer elects and counts, by the list in force."""
+        return RaftNode(peer) in self._SyncObj__otherNodes
+
     def match_index(self) -> dict[str, int]:
         """Return, on a leader, how far each peer's log is known to equal ours."""
         return {node.id: index for node, index in self._SyncObj__raftMatchIndex.items()}
@@ -176,16 +182,33 @@ class Engine(SyncObj):  # type: ignore[misc]
 
     def forget_match(self, peer: str) -> None:
         """Count nothing of a peer's log until it acknowledges anew. Counting less is always safe."""
-        self._SyncObj__raftMatchIndex[RaftNode(peer)] = 0
+        if RaftNode(peer) in self._SyncObj__otherNodes:
+            self._SyncObj__raftMatchIndex[RaftNode(peer)] = 0
 
     def jump_to(self, index: int) -> None:
         """The state machine stands at `index`, by restart or snapshot: it is committed and applied."""
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(index, self.commit_index())
 
-    def append(self, data: bytes) -> None:
-        """Append one entry in the current term. Leaders only."""
-        self._journal.append(REGULAR + data, self._journal.last_index + 1, self.term())
+    def append(self, command: bytes) -> None:
+        """Append one entry, tag and all, in the current term. Leaders only."""
+        self._SyncObj__raftLog.add(command, self._journal.last_index + 1, self.term())
+
+    def set_voters(self, peers: Collection[str]) -> None:
+        """Count these beside ourselves from now on (Raft §6); who is new has to acknowledge everything anew."""
+        voters, known = {RaftNode(peer) for peer in peers}, self._SyncObj__otherNodes
+        for gone in known - voters:
+            for table in (
+                self._SyncObj__raftNextIndex,
+                self._SyncObj__raftMatchIndex,
+                self._SyncObj__lastResponseTime,
+            ):
+                table.pop(gone, None)
+        for new in voters - known:
+            self._SyncObj__raftNextIndex[new] = self._journal.last_index + 1
+            self._SyncObj__raftMatchIndex[new] = 0
+            self._SyncObj__lastResponseTime[new] = syncobj.monotonicTime()
+        self._SyncObj__otherNodes: set[RaftNode] = voters
 
     def election_due(self) -> bool:
         """Tell whether the election timer has run out. A leader's stands still and means nothing."""

@@ -3,7 +3,10 @@
 ChronosError
 ├── Unavailable
 │   ├── NoLeader         nobody known to take the entry; propose again later
-│   └── QueueFull        a bound on waiting entries was reached; propose again later
+│   ├── QueueFull        a bound on waiting entries was reached; propose again later
+│   └── ChangePending    another change of the members is not committed yet; ask again
+├── Conflict
+│   └── ChangeRefused    the members cannot be changed in this way now
 ├── TooLarge
 │   └── EntryTooLarge    the entry exceeds MAX_ENTRY_BYTES; it will never fit
 ├── BadLogConfig         the configuration contradicts itself or is unsafe
@@ -18,7 +21,7 @@ ChronosError
 
 from __future__ import annotations
 
-from chronos_common.errors import ChronosError, TooLarge, Unavailable
+from chronos_common.errors import ChronosError, Conflict, TooLarge, Unavailable
 
 
 class NoLeader(Unavailable):
@@ -27,6 +30,14 @@ class NoLeader(Unavailable):
 
 class QueueFull(Unavailable):
     """Too many entries wait for replication; nothing was appended."""
+
+
+class ChangeRefused(Conflict):
+    """The list of members cannot be changed in this way now; nothing was appended."""
+
+
+class ChangePending(Unavailable):
+    """The members cannot be changed before something else is committed; nothing was appended."""
 
 
 class EntryTooLarge(TooLarge):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 
-from chronos_worker.raft.messages import MalformedMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from chronos_worker.raft.membership import Agreed
+from chronos_worker.raft.messages import Count, MalformedMessage
 
 WIRE_VERSION: Final = 1
 MAX_GREETING_BYTES: Final = 2048
@@ -20,11 +16,15 @@ _Text = Annotated[str, msgspec.Meta(max_length=512)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """`instance` is drawn at every start of a node: two nodes with one id differ in it."""
+    """`instance` is drawn at every start of a node: two nodes with one id differ in it.
+
+    `members_version` and `members` (a digest) say which list of members the sender follows.
+    """
 
     version: int
     node_id: _Text
     cluster_id: _Text
+    members_version: tuple[Count, Count]
     members: _Text
     instance: _Text
 
@@ -60,24 +60,29 @@ def decode_greeting(data: bytes) -> Hello | Refusal:
         raise MalformedMessage(str(error)) from error
 
 
-def digest_of(members: Iterable[str]) -> str:
-    """Return a digest of a member list: equal lists, equal digests."""
-    return hashlib.sha256(msgspec.msgpack.encode(sorted(members))).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
 class Doorkeeper:
-    """Judges greetings for one node."""
+    """Judges greetings for one node, by the list of members in force there."""
 
-    node_id: str
-    peers: frozenset[str]
-    cluster_id: str
-    instance: str
+    def __init__(self, node_id: str, instance: str, agreed: Agreed) -> None:
+        self._node_id = node_id
+        self._instance = instance
+        self.configure(agreed, frozenset())
+
+    def configure(self, agreed: Agreed, staying: frozenset[str]) -> None:
+        """Follow this list; let those `staying` in as well, whose removal may yet come to nothing."""
+        self._agreed = agreed
+        self._welcome = frozenset(agreed.configuration.members) | staying
 
     def hello(self) -> Hello:
         """Return our own greeting."""
-        members = digest_of({self.node_id, *self.peers})
-        return Hello(WIRE_VERSION, self.node_id, self.cluster_id, members, self.instance)
+        list_ = self._agreed.configuration
+        return Hello(
+            WIRE_VERSION, self._node_id, list_.cluster_id, self._agreed.version, list_.digest, self._instance
+        )
+
+    def belongs(self, name: str, version: tuple[int, int]) -> bool:
+        """Tell whether a link to this node may stand: it is a member, or may know better who is."""
+        return name in self._welcome or version > self._agreed.version
 
     def judge(self, greeting: Hello | Refusal, dialled: str | None, certified: frozenset[str] | None) -> str:
         """Return the id of the member that greets.
@@ -101,12 +106,12 @@ class Doorkeeper:
             raise Refused(
                 "other_cluster", f"{name!r} is of cluster {greeting.cluster_id!r}, we of {ours.cluster_id!r}"
             )
-        if name == self.node_id:
+        if name == self._node_id:
             raise Refused("same_node_id", f"another node is configured with our node id {name!r}")
-        if name not in self.peers:
-            raise Refused("unknown_node", f"{name!r} is not among our members {sorted(self.peers)}")
-        if greeting.members != ours.members:
-            raise Refused("members_differ", f"{name!r} has another list of members than {self.node_id!r}")
+        if not self.belongs(name, greeting.members_version):
+            raise Refused("unknown_node", f"{name!r} is not among our members {sorted(self._welcome)}")
+        if greeting.members_version == ours.members_version and greeting.members != ours.members:
+            raise Refused("members_differ", f"{name!r} has another list of members than {self._node_id!r}")
         if dialled is not None and name != dialled:
             raise Refused("wrong_node", f"{name!r} answers at the address of {dialled!r}")
         return name

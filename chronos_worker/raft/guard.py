@@ -29,7 +29,7 @@ from chronos_worker.raft.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from chronos_worker.raft.election import Elections
     from chronos_worker.raft.engine import Engine
@@ -44,6 +44,9 @@ class Aside(Protocol):
     def forwarded(self, entries: list[bytes]) -> None:
         """A follower proposes entries."""
 
+    def entries_received(self) -> None:
+        """What a leader sent is in the journal; it may hold a list of members."""
+
     def leader_contact(self, commit_index: int) -> None:
         """A leader told how far it has committed."""
 
@@ -54,9 +57,8 @@ class Aside(Protocol):
 class Guard(Transport):  # type: ignore[misc]
     """Edits, holds back and drops messages."""
 
-    def __init__(self, peers: Iterable[str], network: Network) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__(None, None, None)
-        self._nodes = {peer: RaftNode(peer) for peer in sorted(peers)}
         self._network = network
         self._held: tuple[int, str, int] | None = None
         self._verified = (0, 0)
@@ -150,7 +152,7 @@ class Guard(Transport):  # type: ignore[misc]
 
     def on_connected(self, peer: str) -> None:
         """A link is up."""
-        self._onNodeConnected(self._nodes[peer])
+        self._onNodeConnected(RaftNode(peer))
 
     def on_disconnected(self, peer: str) -> None:
         """A link is gone."""
@@ -158,7 +160,7 @@ class Guard(Transport):  # type: ignore[misc]
             self._elections.leader_lost()
         self._replicator.disconnected(peer)
         self._engine.forget_match(peer)  # the next life of the peer may have lost what this one acknowledged
-        self._onNodeDisconnected(self._nodes[peer])
+        self._onNodeDisconnected(RaftNode(peer))
 
     def on_message(self, peer: str, message: Message) -> None:
         """Take a message from a member."""
@@ -188,13 +190,15 @@ class Guard(Transport):  # type: ignore[misc]
             prevLogTerm=prev_term,
             entries=entries,
         )
+        self._aside.entries_received()
         self._elections.leader_heard()
         self._aside.leader_contact(message.commit_index)
 
     def _in_appended(self, peer: str, message: Appended) -> None:
         if self._leads(message.term) and message.index <= self._journal.last_index:
             self._replicator.appended(peer, message.index)
-            self._deliver(peer, "next_node_idx", next_node_idx=message.index + 1, reset=False, success=True)
+            if self._engine.is_voter(peer):  # nobody else counts for a commit
+                self._deliver(peer, "next_node_idx", next_node_idx=message.index + 1, reset=False, success=True)
 
     def _in_refused(self, peer: str, message: Refused) -> None:
         if self._leads(message.term):
@@ -203,7 +207,8 @@ class Guard(Transport):  # type: ignore[misc]
 
     def note_alive(self, peer: str) -> None:
         """Feed the leader's quorum clock without claiming anything about the peer's log."""
-        self._deliver(peer, "next_node_idx", next_node_idx=1, reset=False, success=False)
+        if self._engine.is_voter(peer):
+            self._deliver(peer, "next_node_idx", next_node_idx=1, reset=False, success=False)
 
     def _in_request_vote(self, peer: str, message: RequestVote) -> None:
         if self._elections.may_vote(peer, message):
@@ -216,7 +221,8 @@ class Guard(Transport):  # type: ignore[misc]
             )
 
     def _in_vote(self, peer: str, message: VoteGranted) -> None:
-        if message.term == self._engine.term() and self._elections.is_first_vote(peer, message.term):
+        counts = self._engine.is_voter(peer) and message.term == self._engine.term()
+        if counts and self._elections.is_first_vote(peer, message.term):
             self._deliver(peer, "response_vote", term=message.term)
 
     def _in_pre_vote(self, peer: str, message: PreVote) -> None:
@@ -243,4 +249,4 @@ class Guard(Transport):  # type: ignore[misc]
         return self._engine.role() == "leader" and term == self._engine.term()
 
     def _deliver(self, peer: str, kind: str, **fields: Any) -> None:
-        self._onMessageReceived(self._nodes[peer], {"type": kind, **fields})
+        self._onMessageReceived(RaftNode(peer), {"type": kind, **fields})

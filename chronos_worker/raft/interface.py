@@ -41,10 +41,12 @@ class SnapshotFile:
 class LogStatus:
     """A view of the log at one moment, from this node.
 
-    `peers_contact` is seconds since the last authenticated message of each peer, or infinity if there was
-    none. `match_index` is filled on the leader only. `rejected` counts refused input by reason, `problems`
-    says in words why a peer is refused right now. `is_caught_up` turns true once, when `poll` has returned
-    everything that was committed before the first contact with a leader.
+    `members` maps node ids to addresses, as the list in force says; `voters` are those of them that elect and
+    count. `members_index` is the entry that list stands in: it is final once that is committed. `cluster_id`
+    is empty until there has been a leader. `peers_contact` is seconds since the last authenticated message of
+    each member, or infinity if there was none. `match_index` is filled on the leader only. `rejected` counts
+    refused input by reason, `problems` says in words why a peer is refused right now. `is_caught_up` turns true
+    once, when `poll` has returned everything that was committed before the first contact with a leader.
     """
 
     node_id: str
@@ -58,6 +60,9 @@ class LogStatus:
     journal_bytes: int
     is_caught_up: bool
     members: dict[str, str]
+    voters: frozenset[str]
+    members_index: int
+    cluster_id: str
     peers_contact: dict[str, float] = field(default_factory=dict)
     match_index: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
@@ -68,8 +73,13 @@ class LogStatus:
         """Whether the leader was heard of late, and, on the leader, whether a majority was."""
         if self.role != "leader":
             return self.peers_contact.get(self.leader_id or "", math.inf) < CONTACT_S
-        near = 1 + sum(silent < CONTACT_S for silent in self.peers_contact.values())
-        return near > len(self.members) // 2
+        near = sum(self.peers_contact.get(voter, 0.0) < CONTACT_S for voter in self.voters)
+        return near > len(self.voters) // 2
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this node belongs to the cluster, as far as it knows."""
+        return self.node_id in self.members
 
 
 class ReplicatedLog(Protocol):
@@ -108,6 +118,26 @@ class ReplicatedLog(Protocol):
 
     def transfer_leadership(self, to: str | None) -> None:
         """Ask `to` (None: the most advanced peer) to take over; give up after one election timeout."""
+
+    def add_member(self, node_id: str, address: str) -> None:
+        """Let a node in, or tell its new address. It votes as soon as it has caught up. On the leader only.
+
+        The change is final when `status().members_index` is committed.
+
+        Raises:
+            NoLeader: this node does not lead.
+            ChangePending: an earlier change, or the leadership, is not settled yet.
+            ChangeRefused: saying why, and what would be accepted.
+        """
+
+    def remove_member(self, node_id: str) -> None:
+        """Take a node off the list. A leader hands over before it is removed. On the leader only.
+
+        Raises:
+            NoLeader: this node does not lead, or is just handing over.
+            ChangePending: an earlier change, or the leadership, is not settled yet.
+            ChangeRefused: saying why, and what would be accepted.
+        """
 
     def close(self) -> None:
         """Sync, close files and links. Calling it again does nothing."""

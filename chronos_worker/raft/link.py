@@ -53,7 +53,7 @@ class Link:
         connection: a non-blocking socket, connecting or accepted.
         session: how frames are protected.
         tls: the context that wraps the connected socket, None without TLS.
-        hello: our greeting.
+        hello: returns our greeting.
         judge: returns the peer's id for its greeting and its certified names, or raises `Refused`.
         limits: bounds on frames and buffers.
         address: where the other end is, for messages.
@@ -66,7 +66,7 @@ class Link:
         connection: socket.socket,
         session: Session,
         tls: ssl.SSLContext | None,
-        hello: Hello,
+        hello: Callable[[], Hello],
         judge: Callable[[Hello | Refusal, frozenset[str] | None], str],
         limits: Limits,
         *,
@@ -80,6 +80,7 @@ class Link:
         self.dialled = dialled
         self.peer: str | None = None
         self.instance = ""
+        self.members_version = (0, 0)
         self.stage = Stage.CONNECTING if dialing else Stage.SECURING
         self.since = self.heard_at = self.said_at = now
         self._session = session
@@ -227,7 +228,7 @@ class Link:
         return LinkBroken("handshake_abandoned", f"{how} at our greeting; is its secret or its CA another one?")
 
     def _greet(self) -> None:
-        self._out += frame(self._session.seal(msgspec.msgpack.encode(self._hello)))
+        self._out += frame(self._session.seal(msgspec.msgpack.encode(self._hello())))
 
     def _take_greeting(self, body: bytes, now: float) -> None:
         greeting = decode_greeting(body)
@@ -243,7 +244,7 @@ class Link:
         if not self._dialing:
             self._greet()
         if isinstance(greeting, Hello):
-            self.instance = greeting.instance
+            self.instance, self.members_version = greeting.instance, greeting.members_version
         self.peer = peer
         self.stage = Stage.OPEN
         self.heard_at = self.said_at = now

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import structlog
 
 from chronos_worker.raft.election import Elections
-from chronos_worker.raft.engine import Engine, engage
-from chronos_worker.raft.errors import FatalLogError, LogClosed, NoLeader, QueueFull
+from chronos_worker.raft.engine import REGULAR, Engine, engage
+from chronos_worker.raft.errors import BadLogConfig, ChangeRefused, FatalLogError, LogClosed, NoLeader, QueueFull
 from chronos_worker.raft.files import OsFiles
 from chronos_worker.raft.guard import Guard
 from chronos_worker.raft.handover import Handover
 from chronos_worker.raft.interface import Committed, LogStatus
 from chronos_worker.raft.lone import LoneNetwork
+from chronos_worker.raft.membership import decode_agreed
 from chronos_worker.raft.messages import Forward, SnapshotChunk, SnapshotOffer, SnapshotWanted
 from chronos_worker.raft.proposals import Proposals
+from chronos_worker.raft.reconfiguration import Reconfiguration
 from chronos_worker.raft.replication import Replicator
 from chronos_worker.raft.snapshot_sink import SnapshotSink
 from chronos_worker.raft.snapshot_source import SnapshotSource
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from chronos_worker.raft.config import LogConfig
     from chronos_worker.raft.files import Files
     from chronos_worker.raft.interface import ReplicatedLog, StateMachineSnapshots
+    from chronos_worker.raft.membership import Agreed
     from chronos_worker.raft.network import Network
 
 _log = structlog.get_logger("chronos.raft")
@@ -67,13 +70,23 @@ def open_log(
     random = random or SystemRandom()
     storage = Storage(files or OsFiles(), config, snapshots.applied()[0])
     try:
+        _check_alone(config, storage)
         if network is None and config.peers:
-            network = TcpNetwork(config, storage.vote.cluster_id, clock, random)
+            network = TcpNetwork(config, clock, random)
         background = background or ThreadPoolExecutor(1, thread_name_prefix="raft-snapshots")
         return PySyncObjLog(config, storage, snapshots, network or LoneNetwork(), background, clock, random)
     except BaseException:
         storage.close()
         raise
+
+
+def _check_alone(config: LogConfig, storage: Storage) -> None:
+    others = storage.membership.current.configuration.members.keys() - {config.node_id}
+    if others and not config.peers:
+        raise BadLogConfig(
+            f"{config.data_dir} belongs to a cluster with {', '.join(sorted(others))}, and this configuration "
+            "names no peers; name them, or use another data directory for a node of its own"
+        )
 
 
 class PySyncObjLog:
@@ -90,12 +103,14 @@ class PySyncObjLog:
         random: Random,
     ) -> None:
         engage(clock, random)
-        peers, timing = sorted(config.peers), config.timing
+        timing = config.timing
         self._config = config
         self._storage = storage
         self._snapshots = snapshots
         self._background = background
         self._journal = storage.journal
+        self._membership = storage.membership
+        self._configured: tuple[Agreed, frozenset[str]] | None = None
         self._network = network
         self._clock = clock
         self._random = random
@@ -105,23 +120,31 @@ class PySyncObjLog:
         """Index and term of what has to be returned before this node is up to date."""
         self._returned = storage.applied
         self._is_caught_up = False
-        self._guard = Guard(peers, network)
-        self._engine = Engine(config.node_id, peers, timing, self._guard)
-        self._engine.adopt(self, storage.journal, storage.vote, storage.applied)
-        self._replicator = Replicator(peers, self._engine, self._journal, network, config.limits)
+        self._guard = Guard(network)
+        self._engine = Engine(config.node_id, timing, self._guard)
+        self._engine.adopt(self, storage)
+        self._replicator = Replicator(self._engine, self._journal, network, config.limits)
         self._elections = Elections(
-            peers, self._engine, self._journal, storage.vote, network, clock, random, timing.election_min_s
+            self._engine, self._journal, storage.vote, network, clock, random, timing.election_min_s
         )
         self._handover = Handover(self._engine, self._journal, network, clock, timing.election_min_s)
-        self._guard.adopt(self._engine, self._journal, self._elections, self._replicator, self)
-        self._source = SnapshotSource(
-            config, snapshots, self._engine, self._journal, network, storage.files, background, clock
+        self._reconfiguration = Reconfiguration(
+            config.node_id,
+            self._engine,
+            self._journal,
+            storage.membership,
+            self._replicator,
+            self._handover,
+            network,
         )
+        self._guard.adopt(self._engine, self._journal, self._elections, self._replicator, self)
+        self._source = SnapshotSource(config, snapshots, self._engine, storage, network, background, clock)
         self._sink = SnapshotSink(
             config.data_dir, self._engine, network, storage.files, background, clock, self._vouch
         )
         network.attach(self._guard)
-        if not peers:
+        self._reconfigure()
+        if self._is_alone():
             self._engine.hasten_election()
 
     # -- `ReplicatedLog` ----------------------------------------------------------------------------------
@@ -159,6 +182,8 @@ class PySyncObjLog:
         """See `ReplicatedLog.status`."""
         self._check_open()
         role, heard, now = self._engine.role(), self._network.last_heard(), self._clock()
+        agreed = self._membership.current
+        members = agreed.configuration.members
         return LogStatus(
             node_id=self._config.node_id,
             role=role,
@@ -170,8 +195,14 @@ class PySyncObjLog:
             last_index=self._journal.last_index,
             journal_bytes=self._journal.size_bytes,
             is_caught_up=self._is_caught_up,
-            members=self._config.members,
-            peers_contact={peer: now - heard[peer] if peer in heard else float("inf") for peer in self._config.peers},
+            members={name: member.address for name, member in members.items()},
+            voters=agreed.configuration.voters,
+            members_index=agreed.index,
+            cluster_id=agreed.configuration.cluster_id,
+            peers_contact={
+                peer: now - heard[peer] if peer in heard else float("inf")
+                for peer in sorted(members.keys() - {self._config.node_id})
+            },
             match_index=self._engine.match_index() if role == "leader" else {},
             rejected=self._network.rejected(),
             problems=self._network.problems(),
@@ -188,6 +219,23 @@ class PySyncObjLog:
         """See `ReplicatedLog.transfer_leadership`."""
         self._check_open()
         self._handover.begin(to)
+
+    def add_member(self, node_id: str, address: str) -> None:
+        """See `ReplicatedLog.add_member`."""
+        self._check_open()
+        if not self._config.listen:
+            raise ChangeRefused(
+                "this node runs alone and has no Raft port: name its peers and cluster.raft.address in its "
+                "configuration, with a cluster secret or TLS, and start it again"
+            )
+        self._reconfiguration.add(node_id, address)
+        self._reconfigure()
+
+    def remove_member(self, node_id: str) -> None:
+        """See `ReplicatedLog.remove_member`."""
+        self._check_open()
+        self._reconfiguration.remove(node_id)
+        self._reconfigure()
 
     def close(self) -> None:
         """See `ReplicatedLog.close`."""
@@ -215,13 +263,30 @@ class PySyncObjLog:
         self._elections.before_tick()
         self._engine.tick()
         if self._engine.role() == "leader":
+            self._reconfiguration.promote()
             self._source.step(self._replicator.behind())
+        self._reconfigure()
         self._handover.advance()
         self._network.flush()
         if self._journal.dirty:
             self._journal.sync()  # the followers sync at the same time
-            if not self._config.peers:
+            if self._is_alone():
                 self._engine.tick()
+
+    def _reconfigure(self) -> None:
+        """Let everybody follow the list in force, as soon as it is appended (Raft §6)."""
+        agreed, staying = self._membership.current, self._membership.staying(self._engine.commit_index())
+        if self._configured == (agreed, staying):
+            return
+        self._configured = agreed, staying
+        us = self._config.node_id
+        self._engine.set_voters(agreed.configuration.voters - {us})
+        self._elections.configure(us, agreed.configuration)
+        self._replicator.follow(staying - {us})
+        self._network.configure(agreed, staying)
+
+    def _is_alone(self) -> bool:
+        return self._membership.current.configuration.voters == {self._config.node_id}
 
     def _install_snapshot(self) -> None:
         """Replace the state machine once a snapshot has arrived, unless the log was faster."""
@@ -231,12 +296,14 @@ class PySyncObjLog:
         file, wanted = received
         if wanted.index > self._engine.commit_index():
             try:
-                self._storage.install(file, wanted.index, wanted.term, self._snapshots.install)
+                members = decode_agreed(wanted.members)
+                self._storage.install(file, wanted.index, wanted.term, members, self._snapshots.install)
             except FatalLogError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever the store finds wrong with the file
                 self._sink.give_up(f"the state machine refuses it: {error}")
                 return
+            self._reconfigure()
             self._engine.jump_to(wanted.index)
             self._returned = wanted.index
             _log.info("raft_snapshot_installed", index=wanted.index, term=wanted.term)
@@ -257,13 +324,15 @@ class PySyncObjLog:
         if not self._is_caught_up and self._reaches_contact():
             self._storage.join()
             self._is_caught_up = True
-        return [Committed(entry.idx, entry.term, entry.command[1:]) for entry in entries]
+        return [Committed(entry.idx, entry.term, _data_of(entry.command)) for entry in entries]
 
     # -- what the library leaves to us (`Driver`) ---------------------------------------------------------
 
     def became_leader(self) -> None:
         """Send to everybody anew; be caught up when the first entry of the term is committed."""
         self._replicator.lead()
+        self._reconfiguration.found(f"{self._random.getrandbits(64):016x}")
+        self._reconfigure()
         if self._caught_up_at is None:
             self._caught_up_at = (self._journal.last_index + 1, self._engine.term())
 
@@ -275,7 +344,7 @@ class PySyncObjLog:
         leader = self._engine.leader_id()
         if self._engine.role() == "leader":
             for data in entries:
-                self._engine.append(data)
+                self._engine.append(REGULAR + data)
         elif leader is not None:
             for batch in _batches(entries, self._config.limits.batch_bytes):
                 self._network.send(leader, Forward(batch))
@@ -296,6 +365,10 @@ class PySyncObjLog:
                 self._proposals.put(data)
         except QueueFull:
             return
+
+    def entries_received(self) -> None:
+        """Follow a list of members that came with them at once."""
+        self._reconfigure()
 
     def leader_contact(self, commit_index: int) -> None:
         """Note how far the first leader had come."""
@@ -345,3 +418,8 @@ def _batches(entries: list[bytes], limit: int) -> list[list[bytes]]:
         batches[-1].append(data)
         size += len(data)
     return batches
+
+
+def _data_of(command: bytes) -> bytes:
+    """Return what the state machine has to apply; nothing of what is the log's own."""
+    return command[1:] if command[:1] == REGULAR else b""

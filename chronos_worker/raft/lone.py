@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chronos_worker.raft.wakeup import Wakeup
 
 if TYPE_CHECKING:
+    from chronos_worker.raft.membership import Agreed
     from chronos_worker.raft.messages import Message
     from chronos_worker.raft.network import Receiver
 
@@ -20,6 +21,9 @@ class LoneNetwork:
 
     def attach(self, receiver: Receiver) -> None:
         """Nobody will ever call."""
+
+    def configure(self, _agreed: Agreed, _staying: frozenset[str]) -> None:
+        """There is nobody to find."""
 
     def poll(self, timeout_s: float) -> None:
         """Wait for `wake`."""

@@ -16,6 +16,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 Command = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_ENTRY_BYTES + 1)]
 Proposal = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_ENTRY_BYTES)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Members = Annotated[bytes, msgspec.Meta(max_length=16 << 10)]
 Chunk = Annotated[bytes, msgspec.Meta(max_length=4 << 20)]
 
 
@@ -77,12 +78,16 @@ class PreVote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class PreVoteAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=7):
-    """Answer to the question of `round`; `term` is the sender's own, `joined` whether its memory is whole."""
+    """Answer to the question of `round`; `term` is the sender's own, `joined` whether its memory is whole.
+
+    `founders`: the digest of its list of members if that is still the cluster's first, else empty.
+    """
 
     round: Count
     term: Count
     granted: bool
     joined: bool
+    founders: Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class StaleTerm(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=8):
@@ -104,13 +109,14 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=11):
-    """You are behind my log; this snapshot covers everything up to `index`."""
+    """You are behind my log; this snapshot covers everything up to `index`. `members`: the list in force there."""
 
     term: Count
     index: Count
     index_term: Count
     size: Count
     sha256: Digest
+    members: Members
 
 
 class SnapshotWanted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=12):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from chronos_worker.raft.membership import Agreed
     from chronos_worker.raft.messages import Message
 
 
@@ -26,6 +27,12 @@ class Network(Protocol):
 
     def attach(self, receiver: Receiver) -> None:
         """Name the receiver, once, before the first `poll`."""
+
+    def configure(self, agreed: Agreed, staying: frozenset[str]) -> None:
+        """From now on, keep links to the members of this list and to those `staying`, and find no others.
+
+        Called once before the first `poll`, and whenever the list in force changes.
+        """
 
     def poll(self, timeout_s: float) -> None:
         """Wait for traffic or `wake`, at most `timeout_s` seconds, and deliver what came."""

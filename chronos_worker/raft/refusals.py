@@ -19,12 +19,16 @@ _log = structlog.get_logger("chronos.raft")
 class Refusals:
     """Members always have a place for their problem; strangers share `max_strangers`."""
 
-    def __init__(self, members: Collection[str], clock: Callable[[], float], max_strangers: int) -> None:
-        self._members = frozenset(members)
+    def __init__(self, clock: Callable[[], float], max_strangers: int) -> None:
+        self._members: frozenset[str] = frozenset()
         self._clock = clock
         self._max_strangers = max_strangers
         self._counts: Counter[str] = Counter()
         self._problems: dict[str, tuple[str, float]] = {}
+
+    def configure(self, members: Collection[str]) -> None:
+        """These always have a place from now on."""
+        self._members = frozenset(members)
 
     def count(self, reason: str) -> None:
         """Count what is not worth a word."""

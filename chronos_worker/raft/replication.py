@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from chronos_worker.raft.messages import AppendEntries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from chronos_worker.raft.config import Limits
     from chronos_worker.raft.engine import Engine
     from chronos_worker.raft.journal import Journal
@@ -31,6 +33,7 @@ class Progress:
     """What we believe of one follower."""
 
     next_index: int
+    match: int = 0
     mode: Literal["probe", "stream", "snapshot"] = "probe"
     is_waiting: bool = False
     told_commit: int = 0
@@ -57,13 +60,23 @@ class Progress:
 class Replicator:
     """Sends `AppendEntries` while this node leads."""
 
-    def __init__(self, peers: list[str], engine: Engine, journal: Journal, network: Network, limits: Limits) -> None:
-        self._peers = sorted(peers)
+    def __init__(self, engine: Engine, journal: Journal, network: Network, limits: Limits) -> None:
+        self._peers: list[str] = []
         self._engine = engine
         self._journal = journal
         self._network = network
         self._limits = limits
         self._progress: dict[str, Progress] = {}
+
+    def follow(self, peers: Iterable[str]) -> None:
+        """Serve these from now on."""
+        self._peers = sorted(peers)
+        following = self._journal.last_index + 1
+        self._progress = {peer: self._progress.get(peer) or Progress(following) for peer in self._peers}
+
+    def match(self, peer: str) -> int:
+        """Return how far a follower's log is known to equal ours, in its present life."""
+        return self._progress[peer].match
 
     def lead(self) -> None:
         """Begin a term of leadership knowing nothing of anybody (Raft §5.3)."""
@@ -86,7 +99,10 @@ class Replicator:
 
     def appended(self, peer: str, index: int) -> None:
         """A follower holds everything up to `index`, durably."""
-        progress = self._progress[peer]
+        progress = self._progress.get(peer)
+        if progress is None:
+            return
+        progress.match = max(progress.match, index)
         progress.arrived(index)
         if progress.mode == "snapshot" and index < self._journal.base_index:
             return
@@ -100,7 +116,9 @@ class Replicator:
 
         Its wish is the end of what it has verified, so one step suffices. Older refusals are ignored.
         """
-        progress = self._progress[peer]
+        progress = self._progress.get(peer)
+        if progress is None:
+            return
         if progress.mode == "snapshot":
             if next_index > self._journal.base_index:
                 progress.probe(next_index)
@@ -110,8 +128,11 @@ class Replicator:
     def disconnected(self, peer: str) -> None:
         """What was on its way may be lost."""
         progress = self._progress.get(peer)
-        if progress is not None and progress.mode != "snapshot":
-            progress.probe(self._engine.match_index().get(peer, 0) + 1)
+        if progress is None:
+            return
+        if progress.mode != "snapshot":
+            progress.probe(progress.match + 1)
+        progress.match = 0
 
     def _serve(self, peer: str, progress: Progress, *, heartbeat: bool) -> None:
         if progress.mode != "snapshot" and progress.next_index <= self._journal.base_index:

@@ -6,12 +6,12 @@ the whole file is right nothing of it is used, and until it is installed nothing
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
 
+from chronos_worker.raft.checked import with_checksum, without_checksum
 from chronos_worker.raft.files import replace_durably, write_all
 from chronos_worker.raft.messages import SnapshotChunk, SnapshotOffer, SnapshotWanted
 from chronos_worker.raft.snapshot_source import sha256_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from chronos_worker.raft.network import Network
 
 _BACK_OFF_S: Final = 5.0
-_CRC_BYTES: Final = 4
 
 _log = structlog.get_logger("chronos.raft")
 
@@ -38,6 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     term: int
     size: int
     sha256: str
+    members: bytes
 
 
 class SnapshotSink:
@@ -75,7 +75,9 @@ class SnapshotSink:
         if offer.index <= self._engine.commit_index():
             self._vouch(offer.index)  # all of it is committed here already
             return
-        wanted = Wanted(index=offer.index, term=offer.index_term, size=offer.size, sha256=offer.sha256)
+        wanted = Wanted(
+            index=offer.index, term=offer.index_term, size=offer.size, sha256=offer.sha256, members=offer.members
+        )
         if wanted != self._wanted and not self._begin(wanted):
             return
         if self._offset == wanted.size:
@@ -142,9 +144,7 @@ class SnapshotSink:
     def _begin(self, wanted: Wanted) -> bool:
         try:
             self.done()
-            body = msgspec.msgpack.encode(wanted)
-            content = zlib.crc32(body).to_bytes(_CRC_BYTES, "big") + body
-            replace_durably(self._files, self._wanted_path, content)
+            replace_durably(self._files, self._wanted_path, with_checksum(msgspec.msgpack.encode(wanted)))
             self._file = self._files.open(self._path)
         except OSError as error:
             self.give_up(f"cannot create {self._path}: {error}")
@@ -157,12 +157,11 @@ class SnapshotSink:
         """Go on with what an earlier life received."""
         if not self._files.exists(self._wanted_path):
             return
-        raw = self._wanted_path.read_bytes()
-        intact = zlib.crc32(raw[_CRC_BYTES:]).to_bytes(_CRC_BYTES, "big") == raw[:_CRC_BYTES]
-        if not intact or not self._files.exists(self._path):
+        content = without_checksum(self._wanted_path.read_bytes())
+        if content is None or not self._files.exists(self._path):
             self.done()
             return
-        self._wanted = msgspec.msgpack.decode(raw[_CRC_BYTES:], type=Wanted)
+        self._wanted = msgspec.msgpack.decode(content, type=Wanted)
         self._file = self._files.open(self._path)
         self._offset = min(self._file.size(), self._wanted.size)
 

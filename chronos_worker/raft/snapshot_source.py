@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
 
+from chronos_worker.raft.checked import with_checksum, without_checksum
 from chronos_worker.raft.files import replace_durably
 from chronos_worker.raft.interface import SnapshotFile
+from chronos_worker.raft.membership import encode_agreed
 from chronos_worker.raft.messages import SnapshotChunk, SnapshotOffer, SnapshotWanted
 
 if TYPE_CHECKING:
@@ -29,14 +30,13 @@ if TYPE_CHECKING:
     from chronos_worker.raft.engine import Engine
     from chronos_worker.raft.files import File, Files
     from chronos_worker.raft.interface import StateMachineSnapshots
-    from chronos_worker.raft.journal import Journal
     from chronos_worker.raft.network import Network
+    from chronos_worker.raft.storage import Storage
 
 _STALL_S: Final = 1.0
 """A follower that asked for nothing this long is offered the copy again."""
 _RETRY_S: Final = 5.0
 _HASH_BYTES: Final = 1 << 20
-_CRC_BYTES: Final = 4
 
 _log = structlog.get_logger("chronos.raft")
 
@@ -65,9 +65,8 @@ class SnapshotSource:
         config: LogConfig,
         snapshots: StateMachineSnapshots,
         engine: Engine,
-        journal: Journal,
+        storage: Storage,
         network: Network,
-        files: Files,
         background: Executor,
         clock: Callable[[], float],
     ) -> None:
@@ -75,9 +74,10 @@ class SnapshotSource:
         self._directory = config.data_dir / "outgoing"
         self._snapshots = snapshots
         self._engine = engine
-        self._journal = journal
+        self._journal = storage.journal
+        self._membership = storage.membership
         self._network = network
-        self._files = files
+        self._files = files = storage.files
         self._background = background
         self._clock = clock
         self._copy: SnapshotFile | None = None
@@ -147,7 +147,9 @@ class SnapshotSource:
 
     def _offer(self, peer: str, copy: SnapshotFile) -> None:
         self._used_at = self._clock()
-        self._network.send(peer, SnapshotOffer(self._engine.term(), copy.index, copy.term, copy.size, copy.sha256))
+        members = encode_agreed(self._membership.at(copy.index))
+        offer = SnapshotOffer(self._engine.term(), copy.index, copy.term, copy.size, copy.sha256, members)
+        self._network.send(peer, offer)
 
     def _start(self, work: Callable[[], SnapshotFile | None]) -> None:
         self._job = self._background.submit(work)
@@ -177,17 +179,17 @@ class SnapshotSource:
         description = Description(
             name=copy.path.name, index=copy.index, term=copy.term, size=copy.size, sha256=copy.sha256
         )
-        body = msgspec.msgpack.encode(description)
-        content = zlib.crc32(body).to_bytes(_CRC_BYTES, "big") + body
-        replace_durably(self._files, self._directory / "description", content)
+        replace_durably(
+            self._files, self._directory / "description", with_checksum(msgspec.msgpack.encode(description))
+        )
         return copy
 
     def _verify(self) -> SnapshotFile | None:
         """Background: return the copy of an earlier life if it is intact."""
-        raw = (self._directory / "description").read_bytes()
-        if zlib.crc32(raw[_CRC_BYTES:]).to_bytes(_CRC_BYTES, "big") != raw[:_CRC_BYTES]:
+        content = without_checksum((self._directory / "description").read_bytes())
+        if content is None:
             return None
-        found = msgspec.msgpack.decode(raw[_CRC_BYTES:], type=Description)
+        found = msgspec.msgpack.decode(content, type=Description)
         path = self._directory / found.name
         if not self._files.exists(path) or sha256_of(self._files, path) != found.sha256:
             return None

@@ -1,4 +1,4 @@
-"""The data directory of the log: lock, vote and journal opened together and checked against one another."""
+"""The data directory of the log: lock, vote, journal and members opened together and checked against one another."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from chronos_worker.raft.errors import DataDirectoryBusy, DiskFailed, JournalCorrupt
 from chronos_worker.raft.files import replace_durably
 from chronos_worker.raft.journal import GENESIS, Journal
+from chronos_worker.raft.membership import Membership, founding
 from chronos_worker.raft.vote import VoteFile
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from chronos_worker.raft.config import LogConfig
     from chronos_worker.raft.files import Files
+    from chronos_worker.raft.membership import Agreed
 
 _MARKER: Final = struct.Struct("<QQ")
 
@@ -41,22 +43,28 @@ class Storage:
             self.vote = self._open_vote(files, config)
             self._finish_install()
             self._check()
+            self.membership = Membership(files, config.data_dir, self.journal, founding(config.members))
         except BaseException:
             self._lock.close()
             raise
 
-    def install(self, file: Path, index: int, term: int, install: Callable[[Path, int, int], None]) -> None:
+    def install(
+        self, file: Path, index: int, term: int, members: Agreed, install: Callable[[Path, int, int], None]
+    ) -> None:
         """Replace the state machine by a snapshot and begin the journal after it.
 
         A marker on disk tells the next life, should this one end in between, that the journal has to follow.
-        What `install` raises leaves everything as it was.
+        The members come first: they are committed whatever becomes of the copy. What `install` raises leaves
+        everything else as it was.
         """
         try:
             replace_durably(self.files, self._marker, _MARKER.pack(index, term))
         except OSError as error:
             raise DiskFailed(f"{self._marker}: {error}") from error
+        self.membership.install(members)
         install(file, index, term)
         self.journal.reset(index, term)
+        self.membership.cut(self.journal.last_index + 1)
         self.files.remove(self._marker)
 
     def compact(self, durable_index: int) -> None:
@@ -70,6 +78,7 @@ class Storage:
             base += 1
         kept = journal.bytes_after(base)
         if base > journal.base_index and journal.bytes_after(journal.base_index) >= 2 * kept:
+            self.membership.keep(base)
             journal.compact(base)
 
     def join(self) -> None:
@@ -100,7 +109,7 @@ class Storage:
     def _open_vote(self, files: Files, config: LogConfig) -> VoteFile:
         """Open `vote` beside the journal. The journal is always created first."""
         try:
-            vote = VoteFile(files, config.data_dir, config.node_id, config.cluster_id)
+            vote = VoteFile(files, config.data_dir, config.node_id)
             if vote.is_new and self.journal.last_index == GENESIS[0]:
                 vote.save(0, None)
         except OSError as error:

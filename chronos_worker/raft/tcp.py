@@ -1,4 +1,4 @@
-"""The members' links over TCP: one listener, one link per peer, dialled by the greater node id."""
+"""The members' links over TCP: one listener, one link per peer, dialled by the greater node id as a rule."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from chronos_worker.raft.dialling import Dialling
 from chronos_worker.raft.errors import BadLogConfig
 from chronos_worker.raft.greeting import Doorkeeper, Hello, Refusal, Refused
 from chronos_worker.raft.link import Link, LinkBroken, Stage
+from chronos_worker.raft.membership import founding
 from chronos_worker.raft.messages import Message, encode
 from chronos_worker.raft.refusals import Refusals
 from chronos_worker.raft.resolver import Resolver, look_up
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from chronos_worker.raft.addresses import Address
+    from chronos_worker.raft.membership import Agreed
     from chronos_worker.raft.network import Receiver
     from chronos_worker.raft.resolver import Endpoint
 
@@ -52,7 +54,6 @@ class TcpNetwork:
     def __init__(
         self,
         config: LogConfig,
-        cluster_id: str,
         clock: Callable[[], float],
         random: Random,
         names: Callable[[Address], list[Endpoint]] = look_up,
@@ -63,9 +64,9 @@ class TcpNetwork:
         self._tls = TlsContexts(config.security) if isinstance(config.security, MutualTls) else None
         self._timing, self._limits, self._clock = config.timing, config.limits, clock
         instance = secrets.token_hex(16)
-        self._door = Doorkeeper(config.node_id, frozenset(config.peers), cluster_id, instance)
+        self._door = Doorkeeper(config.node_id, instance, founding(config.members))
         self._receiver: Receiver | None = None
-        self._refusals = Refusals(config.peers, clock, config.limits.pending_connections)
+        self._refusals = Refusals(clock, config.limits.pending_connections)
         self._heard: dict[str, float] = {}
         self._links: set[Link] = set()
         self._peers: dict[str, Link] = {}
@@ -73,8 +74,7 @@ class TcpNetwork:
         self._wakeup = Wakeup()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, selectors.EVENT_READ)
-        dialled = {peer: address for peer, address in config.peers.items() if config.node_id > peer}
-        self._dialling = Dialling(dialled, config.timing, Resolver(self.wake, names), random)
+        self._dialling = Dialling(config.node_id, config.peers, config.timing, Resolver(self.wake, names), random)
         self._listener = _listen(config.listen)
         self._selector.register(self._listener, selectors.EVENT_READ)
 
@@ -83,6 +83,16 @@ class TcpNetwork:
     def attach(self, receiver: Receiver) -> None:
         """See `Network.attach`."""
         self._receiver = receiver
+
+    def configure(self, agreed: Agreed, staying: frozenset[str]) -> None:
+        """See `Network.configure`."""
+        members = {name: member.address for name, member in agreed.configuration.members.items()}
+        self._door.configure(agreed, staying)
+        self._dialling.configure(members, self._clock())
+        self._refusals.configure(members)
+        for peer, link in list(self._peers.items()):
+            if not self._door.belongs(peer, link.members_version):
+                self._drop(link, LinkBroken(None, "no member any more"))
 
     def poll(self, timeout_s: float) -> None:
         """See `Network.poll`."""
@@ -177,7 +187,7 @@ class TcpNetwork:
             connection,
             self._session(dialing=dialled is not None),
             self._context(dialing=dialled is not None),
-            self._door.hello(),
+            self._door.hello,
             lambda greeting, certified: self._judge(greeting, dialled, certified),
             self._limits,
             address=address,
@@ -267,7 +277,7 @@ class TcpNetwork:
                 self._drop(link, LinkBroken(None, f"silent for {now - link.heard_at:.1f} s"))
             elif now - link.said_at > self._timing.keepalive_s:
                 self._say_alive(link, now)
-        for peer, address, connection in self._dialling.due(now):
+        for peer, address, connection in self._dialling.due(now, self._peers):
             self._begin(connection, peer, address, now)
 
     def _say_alive(self, link: Link, now: float) -> None:

@@ -1,15 +1,15 @@
-"""Term, vote and identity of this node: the few words Raft must never forget (Raft §5, Figure 2).
+"""Term and vote of this node: the few words Raft must never forget (Raft §5, Figure 2).
 
 Every change is on disk, directory entry included, before `save` returns, and only then may a message show it.
 """
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from chronos_worker.raft.checked import with_checksum, without_checksum
 from chronos_worker.raft.errors import JournalCorrupt, WrongDataDirectory
 from chronos_worker.raft.files import replace_durably
 
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from chronos_worker.raft.files import Files
 
 FORMAT: Final = 1
-_CRC_BYTES: Final = 4
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     node_id: str
-    cluster_id: str
     term: int
     voted_for: str | None
     joined: bool
@@ -34,14 +32,15 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 class VoteFile:
     """`vote` in the data directory. Raises `OSError` from the disk; the caller makes it fatal."""
 
-    def __init__(self, files: Files, directory: Path, node_id: str, cluster_id: str) -> None:
+    def __init__(self, files: Files, directory: Path, node_id: str) -> None:
         self._files = files
         self._path = directory / "vote"
         self.is_new = not files.exists(self._path)
-        record = _Record(format=FORMAT, node_id=node_id, cluster_id=cluster_id, term=0, voted_for=None, joined=False)
-        if not self.is_new:
-            record = self._adopt(self._load(), node_id, cluster_id)
-        self._record = record
+        self._record = (
+            _Record(format=FORMAT, node_id=node_id, term=0, voted_for=None, joined=False)
+            if self.is_new
+            else self._load(node_id)
+        )
 
     @property
     def term(self) -> int:
@@ -58,11 +57,6 @@ class VoteFile:
         """Whether this node has once been up to date since its files were made."""
         return self._record.joined
 
-    @property
-    def cluster_id(self) -> str:
-        """The cluster these files belong to; empty until known."""
-        return self._record.cluster_id
-
     def save(self, term: int, voted_for: str | None) -> None:
         """Make term and vote durable; nothing is written when they are unchanged."""
         if self.is_new or (term, voted_for) != (self._record.term, self._record.voted_for):
@@ -74,36 +68,20 @@ class VoteFile:
             self._write(msgspec.structs.replace(self._record, joined=True))
 
     def _write(self, record: _Record) -> None:
-        body = msgspec.msgpack.encode(record)
-        replace_durably(self._files, self._path, zlib.crc32(body).to_bytes(_CRC_BYTES, "big") + body)
+        replace_durably(self._files, self._path, with_checksum(msgspec.msgpack.encode(record)))
         self._record = record
         self.is_new = False
 
-    def _load(self) -> _Record:
-        file = self._files.open(self._path)
-        try:
-            raw = file.read_at(0, file.size())
-        finally:
-            file.close()
-        body = raw[_CRC_BYTES:]
-        if zlib.crc32(body).to_bytes(_CRC_BYTES, "big") != raw[:_CRC_BYTES]:
+    def _load(self, node_id: str) -> _Record:
+        body = without_checksum(self._path.read_bytes())
+        if body is None:
             raise JournalCorrupt(f"{self._path}: checksum does not match; term and vote are unknown")
         try:
-            return msgspec.msgpack.decode(body, type=_Record)
+            record = msgspec.msgpack.decode(body, type=_Record)
         except msgspec.DecodeError as error:
             raise WrongDataDirectory(f"{self._path} is not of format {FORMAT}: {error}") from error
-
-    def _adopt(self, record: _Record, node_id: str, cluster_id: str) -> _Record:
         if record.format > FORMAT:
             raise WrongDataDirectory(f"{self._path} has format {record.format}; this version reads up to {FORMAT}")
         if record.node_id != node_id:
             raise WrongDataDirectory(f"{self._path} belongs to node {record.node_id!r}, this is node {node_id!r}")
-        if cluster_id and record.cluster_id and record.cluster_id != cluster_id:
-            raise WrongDataDirectory(
-                f"{self._path} belongs to cluster {record.cluster_id!r}, this node is configured for {cluster_id!r}"
-            )
-        if cluster_id and not record.cluster_id:
-            self._record = record
-            self._write(msgspec.structs.replace(record, cluster_id=cluster_id))
-            return self._record
         return record

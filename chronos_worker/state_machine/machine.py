@@ -21,7 +21,7 @@ from chronos_common.commands import (
     CreateJob,
     DeleteJob,
     Fire,
-    FoundCluster,
+    ForgetNode,
     JobBatch,
     Prune,
     RecordResults,
@@ -156,8 +156,8 @@ def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901 - one 
             nodes.announce_node(tx, command)
         case ReleaseNode():
             nodes.release_node(tx, command)
-        case FoundCluster():
-            nodes.found_cluster(tx, command)
+        case ForgetNode():
+            nodes.forget_node(tx, command)
         case Prune():
             pruning.apply_prune(tx, command)
             tx.effects.append(Planned())

@@ -1,8 +1,8 @@
-"""Applying what happens to nodes: lives that begin, drain, end or are declared lost; the cluster's name."""
+"""Applying what happens to nodes: lives that begin, drain, end or are declared lost."""
 
 from __future__ import annotations
 
-from chronos_common.commands import AnnounceNode, FoundCluster, ReleaseNode
+from chronos_common.commands import AnnounceNode, ForgetNode, ReleaseNode
 from chronos_common.models import NodeState
 from chronos_worker.state_machine.context import Applying
 from chronos_worker.state_machine.effects import NodesChanged
@@ -43,6 +43,7 @@ def release_node(tx: Applying, command: ReleaseNode) -> None:
     tx.effects.append(NodesChanged(claim.node_id))
 
 
-def found_cluster(tx: Applying, command: FoundCluster) -> None:
-    """Name the cluster, unless it has a name."""
-    tx.change("INSERT INTO meta (key, value) VALUES ('cluster_id', ?) ON CONFLICT DO NOTHING", command.cluster_id)
+def forget_node(tx: Applying, command: ForgetNode) -> None:
+    """Drop the row of a node that was declared lost or left; one at work stays."""
+    if tx.change("DELETE FROM nodes WHERE node_id = ? AND state IN ('lost', 'left')", command.node_id):
+        tx.effects.append(NodesChanged(command.node_id))

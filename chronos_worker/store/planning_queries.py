@@ -51,11 +51,6 @@ def list_nodes(connection: Connection) -> list[NodeInfo]:
     return [node_of(row) for row in rows.all()]
 
 
-def get_cluster_id(connection: Connection) -> str | None:
-    """The name of the cluster these rows belong to."""
-    return connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'cluster_id'").scalar()
-
-
 def get_anchor(connection: Connection, raw_job_id: bytes) -> tuple[int, int | None] | None:
     """(created_at, last_fire_time) of a job: what its next fire time is counted from."""
     row = connection.exec_driver_sql(

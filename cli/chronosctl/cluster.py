@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import click
 
 from cli.chronosctl.session import Session, output_option, pass_session
@@ -34,8 +36,38 @@ def cluster_status(session: Session) -> None:
     ]  # fmt: skip
     printer.rows(found["workers"], columns, empty="no worker is known")
     click.echo()
+    columns = [("MEMBER", "node_id"), ("RAFT ADDRESS", "address"), ("VOTES", "votes")]
+    printer.rows(found["members"], columns, empty="no member is known")
+    click.echo()
     columns = [("KNOWN NODE", "node_id"), ("STATE", "state"), ("SEATS", "seats"), ("LIFE", "incarnation")]
     printer.rows(found["nodes"], columns, empty="no node has registered")
+
+
+@cluster.command("add")
+@click.argument("node")
+@click.argument("address")
+@output_option
+@pass_session
+def add(session: Session, node: str, address: str) -> None:
+    """Let NODE in, whose Raft port is at ADDRESS (host:port); for a member: change its address.
+
+    It is sent everything first and votes as soon as it has caught up: see `chronosctl cluster status`.
+    """
+    found = session.api.post("/cluster/members", {"node_id": node, "address": address})
+    session.printer.done(found["message"], found)
+
+
+@cluster.command("remove")
+@click.argument("node")
+@output_option
+@pass_session
+def remove(session: Session, node: str) -> None:
+    """Take NODE off the list of members for good; a leader hands over first.
+
+    Stop it before, so that what it runs is finished. Its data is of no use to another cluster.
+    """
+    found = session.api.call("DELETE", f"/cluster/members/{quote(node, safe='')}").data
+    session.printer.done(found["message"], found)
 
 
 @cluster.command("transfer-leadership")

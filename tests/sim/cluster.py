@@ -85,6 +85,7 @@ class SimCluster:
         delay_s: tuple[float, float] = (0.0005, 0.01),
     ) -> None:
         self.random = Random(seed)
+        self.directory = directory
         self.clock = VirtualClock()
         self.network = SimNetwork(self.random, self.clock, delay_s=delay_s, link_timeout_s=1.0, haunting=haunting)
         self.laws = Laws()
@@ -114,6 +115,19 @@ class SimCluster:
             node.disk.crash()
             return
         node.paused_until = 0.0
+
+    def join(self, name: str) -> None:
+        """Start an empty node that nobody knows yet, with a configuration that names everybody."""
+        self.names.append(name)
+        self.nodes[name] = SimNode(name, self.directory / name, self.random.randrange(1 << 30))
+        self.start(name)
+
+    def leave(self, name: str) -> None:
+        """Stop a node for good."""
+        if self.nodes[name].log is not None:
+            self.crash(name)
+        self.names.remove(name)
+        del self.nodes[name]
 
     def _open(self, node: SimNode) -> ReplicatedLog:
         name = node.node_id

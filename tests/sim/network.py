@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
+from chronos_worker.raft.greeting import Doorkeeper
+from chronos_worker.raft.membership import Agreed
 from chronos_worker.raft.messages import Message, decode, encode
 from chronos_worker.raft.network import Receiver
 
@@ -67,8 +69,14 @@ class SimNetwork:
         if node_id in self._endpoints:
             self.remove(node_id)  # it failed to start after it had been given this one
         self._endpoints[node_id] = endpoint = SimEndpoint(self, node_id)
-        self._reconnect()
         return endpoint
+
+    def review(self, node_id: str) -> None:
+        """A node follows another list of members: links it no longer wants break, others may come about."""
+        for pair in self._pairs(node_id):
+            if not self._agree(*sorted(pair)):
+                self._disconnect(pair)
+        self._reconnect()
 
     def cut(self, source: str, target: str) -> None:
         """Drop what goes from `source` to `target` from now on."""
@@ -142,6 +150,11 @@ class SimNetwork:
     def _pairs(self, node_id: str) -> list[frozenset[str]]:
         return sorted((pair for pair in self._connections if node_id in pair), key=sorted)
 
+    def _agree(self, one: str, other: str) -> bool:
+        """Whether both ends let the other in, as the real transport asks in its greeting."""
+        ends = self._endpoints[one], self._endpoints[other]
+        return ends[0].lets_in(ends[1]) and ends[1].lets_in(ends[0])
+
     def _is_cut(self, pair: frozenset[str]) -> bool:
         return self.is_cut(*sorted(pair))
 
@@ -150,7 +163,9 @@ class SimNetwork:
         for one in names:
             for other in names:
                 pair = frozenset((one, other))
-                if one < other and pair not in self._connections and not self._is_cut(pair):
+                if one >= other or pair in self._connections:
+                    continue
+                if not self._is_cut(pair) and self._agree(one, other):
                     self._numbers += 1
                     self._connections[pair] = connection = self._numbers
                     at = self.clock.now + self._random.uniform(*self.delay_s)
@@ -190,9 +205,20 @@ class SimEndpoint:
         self._receiver: Receiver | None = None
         self._connected: dict[str, int] = {}
         self._heard: dict[str, float] = {}
+        self._door: Doorkeeper | None = None
+        self._version = (0, 0)
 
     def attach(self, receiver: Receiver) -> None:
         self._receiver = receiver
+
+    def configure(self, agreed: Agreed, staying: frozenset[str]) -> None:
+        self._door = Doorkeeper(self.node_id, "", agreed)
+        self._door.configure(agreed, staying)
+        self._version = agreed.version
+        self._network.review(self.node_id)
+
+    def lets_in(self, other: SimEndpoint) -> bool:
+        return self._door is not None and self._door.belongs(other.node_id, other._version)
 
     def poll(self, _timeout_s: float) -> None:
         assert self._receiver is not None

@@ -65,6 +65,8 @@ class WatchedLog:
         self.wake = log.wake
         self.compact = log.compact
         self.transfer_leadership = log.transfer_leadership
+        self.add_member = log.add_member
+        self.remove_member = log.remove_member
         self.close = log.close
 
     def poll(self, timeout_s: float) -> list[Committed]:
@@ -188,7 +190,7 @@ class World:
         pool = SimPool(name, self.targets, machine.clock.now_ms, self._may_send(name, database), self.note)
         desk = Desk(log.wake)
         node = Node(
-            NodeSettings(name, f"http://{name}", machine.seats, node_grace_s=4.0, new_cluster_name="simulated"),
+            NodeSettings(name, f"http://{name}", machine.seats, node_grace_s=4.0),
             log=log,
             database=database,
             machine=state_machine,

@@ -14,28 +14,39 @@ class Cluster:
     def __init__(self, directory, size=3):
         self.directory = directory
         self.names = [f"n{number}" for number in range(1, size + 1)]
-        raft = {name: f"127.0.0.1:{free_port()}" for name in self.names}
-        control = {name: f"127.0.0.1:{free_port()}" for name in self.names}
-        self.urls = {name: f"http://{address}" for name, address in control.items()}
+        self.raft = {name: f"127.0.0.1:{free_port()}" for name in self.names}
+        self.control = {name: f"127.0.0.1:{free_port()}" for name in self.names}
+        self.urls = {name: f"http://{address}" for name, address in self.control.items()}
         for name in self.names:
-            document = {
-                "cluster": {
-                    "node_id": name,
-                    "data_dir": str(directory / name),
-                    "secret": SECRET,
-                    "node_grace": "3s",
-                    "raft": {
-                        "address": raft[name],
-                        "peers": [{"id": peer, "address": raft[peer]} for peer in self.names if peer != name],
-                    },
-                    "control": {"address": control[name]},
-                },
-                "api": {"workers": list(self.urls.values())},
-                "logging": {"format": "json"},
-            }
-            (directory / f"{name}.yaml").write_text(yaml.safe_dump(document))
+            self._configure(name, self.names)
         self.processes = {}
         self.client = ClusterClient(self.urls.values(), SECRET)
+
+    def join(self, name, members):
+        """Start an empty node whose configuration names these members beside itself."""
+        self.raft[name] = f"127.0.0.1:{free_port()}"
+        self.control[name] = f"127.0.0.1:{free_port()}"
+        self.urls[name] = f"http://{self.control[name]}"
+        self._configure(name, members)
+        self.start(name)
+
+    def _configure(self, name, members):
+        document = {
+            "cluster": {
+                "node_id": name,
+                "data_dir": str(self.directory / name),
+                "secret": SECRET,
+                "node_grace": "3s",
+                "raft": {
+                    "address": self.raft[name],
+                    "peers": [{"id": peer, "address": self.raft[peer]} for peer in members if peer != name],
+                },
+                "control": {"address": self.control[name]},
+            },
+            "api": {"workers": list(self.urls.values())},
+            "logging": {"format": "json"},
+        }
+        (self.directory / f"{name}.yaml").write_text(yaml.safe_dump(document))
 
     def start(self, *names):
         for name in names or self.names:
