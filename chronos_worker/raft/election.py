@@ -98,6 +98,11 @@ class Elections:
         self._engine.postpone_election(_RETRY_SHARE)
         self._ask()
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether this node may be voted for and vote as Raft means it."""
+        return self._vote.joined
+
     def leader_heard(self) -> None:
         """A leader of the current term is alive."""
         self._leader_heard_at = self._clock()

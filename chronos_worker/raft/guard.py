@@ -100,7 +100,7 @@ class Guard(Transport):  # type: ignore[misc]
             return
         (term, leader, index), self._held = self._held, None
         if term == self._engine.term():
-            self._network.send(leader, Appended(term, index))
+            self._network.send(leader, Appended(term, index, self._elections.is_joined))
 
     def vouch(self, leader: str, index: int) -> None:
         """Acknowledge, at the next `release`, what a snapshot of the leader covers."""
@@ -196,7 +196,7 @@ class Guard(Transport):  # type: ignore[misc]
 
     def _in_appended(self, peer: str, message: Appended) -> None:
         if self._leads(message.term) and message.index <= self._journal.last_index:
-            self._replicator.appended(peer, message.index)
+            self._replicator.appended(peer, message.index, joined=message.joined)
             if self._engine.is_voter(peer):  # nobody else counts for a commit
                 self._deliver(peer, "next_node_idx", next_node_idx=message.index + 1, reset=False, success=True)
 

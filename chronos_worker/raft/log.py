@@ -131,8 +131,7 @@ class PySyncObjLog:
         self._reconfiguration = Reconfiguration(
             config.node_id,
             self._engine,
-            self._journal,
-            storage.membership,
+            storage,
             self._replicator,
             self._handover,
             network,

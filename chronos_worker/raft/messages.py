@@ -35,10 +35,14 @@ class AppendEntries(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 
 
 class Appended(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):
-    """Everything up to `index` equals the log of the leader of `term`, and is synced."""
+    """Everything up to `index` equals the log of the leader of `term`, and is synced.
+
+    `joined`: the memory of the sender is whole.
+    """
 
     term: Count
     index: Count
+    joined: bool
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=3):

@@ -18,13 +18,13 @@ from chronos_worker.raft.membership import added, encode_command, promoted, remo
 if TYPE_CHECKING:
     from chronos_worker.raft.engine import Engine
     from chronos_worker.raft.handover import Handover
-    from chronos_worker.raft.journal import Journal
-    from chronos_worker.raft.membership import Configuration, Membership
+    from chronos_worker.raft.membership import Configuration
     from chronos_worker.raft.network import Network
     from chronos_worker.raft.replication import Replicator
+    from chronos_worker.raft.storage import Storage
 
 _CAUGHT_UP_ENTRIES: Final = 64
-"""A newcomer that lacks fewer than these votes: what is on its way to a follower in good health."""
+"""A newcomer that lacks no more than these votes: what is on its way to a follower in good health."""
 
 _log = structlog.get_logger("chronos.raft")
 
@@ -36,16 +36,16 @@ class Reconfiguration:
         self,
         node_id: str,
         engine: Engine,
-        journal: Journal,
-        membership: Membership,
+        storage: Storage,
         replicator: Replicator,
         handover: Handover,
         network: Network,
     ) -> None:
         self._node_id = node_id
         self._engine = engine
-        self._journal = journal
-        self._membership = membership
+        self._journal = storage.journal
+        self._membership = storage.membership
+        self._vote = storage.vote
         self._replicator = replicator
         self._handover = handover
         self._network = network
@@ -74,7 +74,7 @@ class Reconfiguration:
         """See `ReplicatedLog.remove_member`."""
         self._check_ready()
         current = self._membership.current.configuration
-        after = removed(current, name, [self._node_id, *self._connected(current)])
+        after = removed(current, name, self._able(current))
         if name != self._node_id:
             self._append(after)
             return
@@ -85,10 +85,14 @@ class Reconfiguration:
         """Let a newcomer vote that has caught up."""
         current = self._membership.current.configuration
         for name in sorted(current.members.keys() - current.voters):
-            near = self._replicator.match(name) > self._journal.last_index - _CAUGHT_UP_ENTRIES
-            if near and self._network.is_connected(name) and self._why_not_ready() is None:
+            if self._has_caught_up(name) and self._why_not_ready() is None:
                 self._append(promoted(current, name))
                 return
+
+    def _has_caught_up(self, name: str) -> bool:
+        """A voter without whole memory could make a majority that can elect into a minority."""
+        near = self._replicator.has(name, self._journal.last_index - _CAUGHT_UP_ENTRIES)
+        return near and self._replicator.is_joined(name) and self._network.is_connected(name)
 
     def _append(self, configuration: Configuration) -> None:
         self._engine.append(encode_command(configuration))
@@ -99,8 +103,14 @@ class Reconfiguration:
             voters=sorted(configuration.voters),
         )
 
-    def _connected(self, configuration: Configuration) -> list[str]:
-        return [name for name in sorted(configuration.voters) if self._network.is_connected(name)]
+    def _able(self, configuration: Configuration) -> list[str]:
+        """The voters that are here and whose memory is whole: only they can elect once the first list is history."""
+        others = [
+            name
+            for name in sorted(configuration.voters - {self._node_id})
+            if self._network.is_connected(name) and self._replicator.is_joined(name)
+        ]
+        return [self._node_id, *others] if self._vote.joined else others
 
     def _check_ready(self) -> None:
         if self._engine.role() != "leader":
@@ -115,4 +125,10 @@ class Reconfiguration:
             return "another change of the members is under way; ask again when it is committed"
         if self._journal.term_at(commit) != self._engine.term() or self._handover.is_under_way:
             return "the leadership is changing; ask again in a moment"
+        current = self._membership.current.configuration
+        able = self._able(current)
+        if not 2 * len(able) > len(current.voters):
+            return (
+                f"only {len(able)} of {len(current.voters)} voters are here and up to date; ask again when more are"
+            )
         return None

@@ -34,6 +34,7 @@ class Progress:
 
     next_index: int
     match: int = 0
+    joined: bool = False
     mode: Literal["probe", "stream", "snapshot"] = "probe"
     is_waiting: bool = False
     told_commit: int = 0
@@ -74,9 +75,13 @@ class Replicator:
         following = self._journal.last_index + 1
         self._progress = {peer: self._progress.get(peer) or Progress(following) for peer in self._peers}
 
-    def match(self, peer: str) -> int:
-        """Return how far a follower's log is known to equal ours, in its present life."""
-        return self._progress[peer].match
+    def is_joined(self, peer: str) -> bool:
+        """Tell whether a follower says, in its present life, that its memory is whole."""
+        return self._progress[peer].joined
+
+    def has(self, peer: str, index: int) -> bool:
+        """Tell whether a follower's log is known, in its present life, to equal ours up to `index`."""
+        return self._progress[peer].match >= index
 
     def lead(self) -> None:
         """Begin a term of leadership knowing nothing of anybody (Raft §5.3)."""
@@ -97,12 +102,12 @@ class Replicator:
             if self._network.is_connected(peer):
                 self._serve(peer, progress, heartbeat=heartbeat)
 
-    def appended(self, peer: str, index: int) -> None:
+    def appended(self, peer: str, index: int, *, joined: bool) -> None:
         """A follower holds everything up to `index`, durably."""
         progress = self._progress.get(peer)
         if progress is None:
             return
-        progress.match = max(progress.match, index)
+        progress.match, progress.joined = max(progress.match, index), joined
         progress.arrived(index)
         if progress.mode == "snapshot" and index < self._journal.base_index:
             return
@@ -132,7 +137,7 @@ class Replicator:
             return
         if progress.mode != "snapshot":
             progress.probe(progress.match + 1)
-        progress.match = 0
+        progress.match, progress.joined = 0, False
 
     def _serve(self, peer: str, progress: Progress, *, heartbeat: bool) -> None:
         if progress.mode != "snapshot" and progress.next_index <= self._journal.base_index:

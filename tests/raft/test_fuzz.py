@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from chronos_worker.raft import Limits
+from chronos_worker.raft import ChangePending, ChangeRefused, Limits, NoLeader
 from tests.sim.cluster import SimCluster
 from tests.sim.plots import Plotting
 
@@ -44,10 +44,11 @@ class Schedule:
         swarm = {
             "cut": 0.004, "one_way": 0.004, "heal": 0.008, "crash": 0.006, "start": 0.02, "pause": 0.006,
             "compact": 0.01, "hand_over": 0.003, "lose_disk": 0.003, "plot": 0.006, "break_off": 0.005,
+            "change_members": 0.01,
         }  # fmt: skip
         self.rates = {kind: rate for kind, rate in swarm.items() if random.random() < 0.7 or kind == "start"}
         self.counter = 0
-        self.crashes = 0
+        self.crashes = self.refused = 0
         self.forgetful: set[str] = set()
         self.names = self.cluster.names
         self.network = self.cluster.network
@@ -65,7 +66,9 @@ class Schedule:
             node.disk.crash_at = None
         self.heal()
         self.start()
-        self.cluster.until(lambda: self.cluster.leader() is not None, 60.0, dt=0.05)
+        self.cluster.until(self.members_are_settled, 60.0, dt=0.05)
+        for name in set(self.cluster.names) - self.members():
+            self.cluster.leave(name)
         self.cluster.commit(b"the end", 60.0)
         self.cluster.until(lambda: len(self.cluster.states()) == 1, 60.0, dt=0.05)
 
@@ -136,9 +139,46 @@ class Schedule:
         for node in self.cluster.alive():
             if node.log is not None and node.log.status().is_caught_up:
                 self.forgetful.discard(node.node_id)
-        if len(self.forgetful) < (len(self.cluster.names) - 1) // 2:
+        leader = self.cluster.leader()
+        voters = set() if leader is None else self.cluster.status(leader).voters
+        if "change_members" in self.rates:  # the list that counts is the one that may be in force
+            self.forgetful &= set(self.cluster.names)
+            able = name in voters and len(voters) == len(self.cluster.names)
+        else:
+            able = True
+        if able and len(self.forgetful) < (len(self.cluster.names) - 1) // 2:
             self.forgetful.add(name)
             self.cluster.lose_disk(name)
+
+    def change_members(self) -> None:
+        """Add somebody, or remove somebody, in whatever state the cluster is."""
+        leader, strangers = self.cluster.leader(), sorted(set(self.cluster.names) - self.members())
+        if leader is None or self.cluster.status(leader).commit_index < 2:
+            return  # a cluster begins only where every configuration file names the same members
+        log = self.cluster.log(leader)
+        try:
+            if self.random.random() < 0.5:
+                if len(strangers) < 2:
+                    self.cluster.join(f"n{len(self.cluster.nodes) + 1}")
+                name = self.random.choice(strangers or self.cluster.names[-1:])
+                log.add_member(name, f"{name}:7000")
+            elif not self.forgetful:  # with two left of which one has no memory, nobody could be elected
+                log.remove_member(self.random.choice(sorted(log.status().members)))
+        except (ChangePending, ChangeRefused, NoLeader):
+            self.refused += 1
+
+    def members(self) -> set[str]:
+        """Whom the leader takes for members; without one nobody is a stranger."""
+        leader = self.cluster.leader()
+        return set(self.cluster.names if leader is None else self.cluster.status(leader).members)
+
+    def members_are_settled(self) -> bool:
+        """Whether a leader has everything committed, and every member votes."""
+        leader = self.cluster.leader()
+        if leader is None:
+            return False
+        status = self.cluster.status(leader)
+        return status.commit_index == status.last_index and status.voters == set(status.members)
 
     def start(self) -> None:
         for node in self.cluster.nodes.values():

@@ -7,9 +7,11 @@ fault at once never does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
+from chronos_worker.raft.interface import ReplicatedLog
 from tests.sim.checkers import check_everything
 from tests.sim.client import Client
 from tests.sim.cluster import LawBroken
@@ -33,11 +35,17 @@ _RATES = {
     "lose_disk": 0.015,
     "compact": 0.1,
     "hand_over": 0.03,
+    "take_out": 0.03,
+    "let_in": 0.1,
     "plot": 0.2,
     "restart": 0.3,
 }
 """How often a second, for those in the mix."""
 _ALWAYS = ("heal", "restart")
+
+
+def _add(name: str, log: ReplicatedLog) -> None:
+    log.add_member(name, f"{name}:7600")
 
 
 class Campaign:
@@ -108,6 +116,7 @@ class Campaign:
             machine.paused_until = 0.0
             machine.disk.room, machine.disk.sync_fails, machine.disk.crash_at = None, False, None
         self._until("every errand is answered", lambda: not self.client.open_errands())
+        self._until("everybody is a member again", self._everybody_votes)
         if len(self.names) > 1 and self.random.random() < 0.5:
             self._go_on_without_one()
         self.client.stop_everything()
@@ -126,6 +135,14 @@ class Campaign:
     def _everybody_works(self) -> bool:
         views = [machine.process.node.view for machine in self.world.running() if machine.process is not None]
         return len(views) == len(self.names) and all(view.ready for view in views)
+
+    def _everybody_votes(self) -> bool:
+        leader = self.world.leader()
+        if leader is None or leader.process is None:
+            return False
+        self.let_in()
+        status = leader.process.log.status()
+        return status.voters == set(self.names) and status.members_index <= status.commit_index
 
     def _nothing_runs_since(self, died_at: float) -> bool:
         """Whether no execution is held by the dead node any more, some seconds after its death."""
@@ -280,9 +297,36 @@ class Campaign:
         for machine in self.world.running():
             if machine.process is not None and machine.process.log.status().is_caught_up:
                 self.forgetful.discard(machine.name)
-        if len(self.forgetful) < (len(self.world.names) - 1) // 2:
+        if self._bears_a_loss() and len(self.forgetful) < (len(self.world.names) - 1) // 2:
             self.forgetful.add(name)
             self.world.lose_disk(name)
+
+    def _bears_a_loss(self) -> bool:
+        """Whether everybody is known to vote: of two voters none may lose its memory."""
+        if "take_out" not in self.rates:
+            return True
+        leader = self.world.leader()
+        if leader is None or leader.process is None:
+            return False
+        return leader.process.log.status().voters == set(self.names)
+
+    def take_out(self) -> None:
+        """As an operator's `cluster remove`, while nobody is without memory."""
+        leader = self.world.leader()
+        if leader is not None and leader.process is not None and not self.forgetful:
+            name = self._some()
+            self.world.note(f"{name} is to go")
+            leader.process.node.change_members(lambda log: log.remove_member(name))
+
+    def let_in(self) -> None:
+        """As an operator's `cluster add`, for who is no member."""
+        leader = self.world.leader()
+        if leader is None or leader.process is None:
+            return
+        for name in sorted(set(self.names) - set(leader.process.log.status().members)):
+            self.world.note(f"{name} may come back")
+            leader.process.node.change_members(partial(_add, name))
+            return
 
     def compact(self) -> None:
         """Make the state durable and cut the log behind it, as a full journal would."""

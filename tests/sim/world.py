@@ -308,14 +308,16 @@ class World:
         return machine.process is not None and machine.process.log.status().role == "leader"
 
     def _hears_majority(self, name: str) -> bool:
+        process = self.nodes[name].process
+        voters = set(self.names) if process is None else process.log.status().voters
         able = [
             machine.name
             for machine in self.running()
-            if machine.name != name
+            if machine.name in voters - {name}
             and machine.paused_until <= self.clock.now
             and not self.network.is_cut(name, machine.name)
         ]
-        return 2 * (len(able) + 1) > len(self.names)
+        return 2 * (len(able) + (name in voters)) > len(voters)
 
     def _turn(self, machine: SimNode) -> None:
         if machine.process is None or machine.paused_until > self.clock.now:
