@@ -14,6 +14,7 @@ from chronos_worker.raft import ChangePending, ChangeRefused, LogStatus, NoLeade
 CHANGE_S: Final = 5.0
 """Longest wait for a change to be committed, and for an heir to lead."""
 _LOOK_S: Final = 0.02
+_LOOKS: Final = int(CHANGE_S / _LOOK_S)
 
 
 class Changing(Protocol):
@@ -43,7 +44,7 @@ class MemberChanges:
     def answer(self, call: AddMember | RemoveMember) -> AdminReply:
         """Do it, or say why not."""
         try:
-            index = self._node.change_members(lambda log: _ask(log, call)).result(CHANGE_S)
+            index = self._begin(call)
         except NoLeader as error:
             return self._elsewhere(error)
         except ChangePending as error:
@@ -56,6 +57,15 @@ class MemberChanges:
             return Done(_said(call))
         return Rejected("outcome_unknown", "not confirmed by a majority in time; look at the cluster's members")
 
+    def _begin(self, call: AddMember | RemoveMember) -> int:
+        """Have the change appended, as soon as what is under way allows it; the entry."""
+        for _ in range(_LOOKS):
+            try:
+                return self._node.change_members(lambda log: _ask(log, call)).result(CHANGE_S)
+            except ChangePending:
+                self._rest(_LOOK_S)
+        return self._node.change_members(lambda log: _ask(log, call)).result(CHANGE_S)
+
     def _elsewhere(self, error: NoLeader) -> AdminReply:
         """A leader that is to go hands over first, and its heir does the rest."""
         if self._until(lambda log: log.role != "leader" and log.leader_id is not None):
@@ -64,7 +74,7 @@ class MemberChanges:
 
     def _until(self, holds: Callable[[LogStatus], bool]) -> bool:
         """Wait for the log to be so; whether it came to that."""
-        for _ in range(int(CHANGE_S / _LOOK_S)):
+        for _ in range(_LOOKS):
             if holds(self._node.view.log):
                 return True
             self._rest(_LOOK_S)

@@ -25,7 +25,9 @@ class ScriptedNode:
             SimpleNamespace(add_member=lambda *a: self.asked.append(a), remove_member=lambda *a: self.asked.append(a))
         )
         future = Future()
-        if isinstance(self.outcome, Exception):
+        if isinstance(self.outcome, list):
+            future.set_exception(self.outcome.pop()) if len(self.outcome) > 1 else future.set_result(self.outcome[0])
+        elif isinstance(self.outcome, Exception):
             future.set_exception(self.outcome)
         elif self.outcome is not None:
             future.set_result(self.outcome)
@@ -77,3 +79,9 @@ def test_without_an_heir_the_caller_is_told_to_come_back():
 )
 def test_a_refusal_keeps_its_reason(error, code):
     assert answer(ScriptedNode(error, {})) == Rejected(code, str(error))
+
+
+def test_a_change_waits_for_the_one_before_it():
+    node = ScriptedNode([9, ChangePending("wait"), ChangePending("wait")], {"commit_index": 9, "members_index": 9})
+    assert isinstance(answer(node), Done)
+    assert len(node.asked) == 3
