@@ -15,11 +15,11 @@ from chronos_api.guard import Guard
 from chronos_api.openapi import make_api
 from chronos_api.parsing import MAX_BATCH_BYTES, MAX_BODY_BYTES
 from chronos_api.rate_limit import RateLimiter
-from chronos_api.resources import batches, cluster, executions, health, jobs, schedules, versions, webhooks
+from chronos_api.resources import backups, batches, cluster, executions, health, jobs, schedules, versions, webhooks
 from chronos_api.settings import ApiSettings
 
 _BATCH_PATH: Final = "/api/v1/jobs:batch"
-_BLUEPRINTS: Final = (jobs, batches, versions, executions, schedules, webhooks, cluster, health)
+_BLUEPRINTS: Final = (jobs, batches, versions, executions, schedules, webhooks, cluster, backups, health)
 
 
 def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Flask:

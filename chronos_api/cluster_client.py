@@ -190,6 +190,26 @@ class ClusterClient:
             return reply
         raise Unavailable(reason, retry_after_s=1.0)
 
+    def admin_of(self, worker: str, call: AdminCall, *, timeout_s: float = 10.0) -> AdminReply:
+        """Have this very worker do something, once.
+
+        Raises:
+            ChronosError: it was refused.
+            Unavailable: the worker does not answer.
+        """
+        try:
+            reply: AdminReply = self._call(worker, "POST", "/v1/admin", encode(call), AdminReply, timeout_s)
+        except _Unreachable as error:
+            raise Unavailable(str(error), retry_after_s=1.0) from error
+        if isinstance(reply, Rejected):
+            raise refusal(reply)
+        return reply
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The URLs of the configured workers."""
+        return self._workers
+
     def statuses(self) -> dict[str, WorkerStatus | None]:
         """The status of every configured worker; None for one that does not answer."""
         return self._of_all("/v1/status", WorkerStatus)

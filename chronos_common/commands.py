@@ -91,7 +91,45 @@ class JobBatch(_Command, frozen=True, tag="job_batch"):
     atomic: bool = False
 
 
-Change = CreateJob | UpdateJob | DeleteJob | TriggerJob | ReplayExecution | CancelExecution | JobBatch
+class BeginRestore(_Command, frozen=True, tag="begin_restore"):
+    """Fill this empty cluster from a backup; the same one again goes on where it stood.
+
+    Until the end nothing is fired and no other change is taken. `backup` is the SHA-256 that names it.
+    """
+
+    backup: str
+    schema: str
+    index: int
+    taken_at: int
+
+
+class RestoreRows(_Command, frozen=True, tag="restore_rows"):
+    """Piece `number` (from 1) of the rows, see `chronos_common.backups`; `more`: the batch goes on in the next."""
+
+    backup: str
+    number: int
+    data: bytes
+    more: bool = False
+
+
+class EndRestore(_Command, frozen=True, tag="end_restore"):
+    """All rows were sent: so many of each table, in pieces of this `chain`. Matching, the cluster begins to work."""
+
+    backup: str
+    rows: dict[str, int]
+    chain: bytes
+
+
+class AbortRestore(_Command, frozen=True, tag="abort_restore"):
+    """Forget the rows restored so far, a bounded number at a time; without a restore under way nothing happens."""
+
+
+RestoreChange = BeginRestore | RestoreRows | EndRestore | AbortRestore
+"""The steps of a restore. Each may be repeated, so no outcome of theirs is kept."""
+
+Change = (
+    CreateJob | UpdateJob | DeleteJob | TriggerJob | ReplayExecution | CancelExecution | JobBatch | RestoreChange
+)  # fmt: skip
 
 
 class ClientRequest(_Command, frozen=True, tag="request"):

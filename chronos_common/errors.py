@@ -10,6 +10,7 @@
     ├── TooLarge              a body or field is over its bound
     ├── RateLimited           too many requests from this client
     ├── Unavailable           no leader or no worker in time; nothing was changed
+    ├── Restoring             the cluster is being filled from a backup; nothing was changed
     ├── OutcomeUnknown        sent, not confirmed; repeating with the same key is safe
     └── Internal              our fault; the details are in the log, never in the answer
 
@@ -122,6 +123,14 @@ class Unavailable(ChronosError):
     exit_status = 6
 
 
+class Restoring(ChronosError):
+    """The cluster takes no changes until it is restored."""
+
+    code = "restoring"
+    http_status = 503
+    exit_status = 6
+
+
 class OutcomeUnknown(ChronosError):
     """The write was sent and not confirmed in time. Repeating it with the same key is safe."""
 
@@ -142,7 +151,7 @@ BY_CODE: dict[str, type[ChronosError]] = {
     kind.code: kind
     for kind in (
         InvalidRequest, Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed,
-        TooLarge, RateLimited, Unavailable, OutcomeUnknown, Internal,
+        TooLarge, RateLimited, Unavailable, Restoring, OutcomeUnknown, Internal,
     )
 }  # fmt: skip
 """From a public code back to its class: how a rejection crosses the wire between tiers."""

@@ -94,7 +94,19 @@ class BatchDone(_Message, frozen=True, tag="batch"):
     applied: bool
 
 
-Answer = JobChanged | JobDeleted | ExecutionAccepted | BatchDone | Rejected
+class RestoreState(_Message, frozen=True, tag="restore"):
+    """How far the restore of a backup is: `pieces` were taken, `rows` are in the tables.
+
+    `open` takes more, `clearing` forgets what it took, `done` works with it, `none` is no restore.
+    """
+
+    state: Literal["open", "clearing", "done", "none"]
+    backup: str = ""
+    pieces: int = 0
+    rows: int = 0
+
+
+Answer = JobChanged | JobDeleted | ExecutionAccepted | BatchDone | RestoreState | Rejected
 
 
 class Outcome(_Message, frozen=True, tag="outcome"):
@@ -328,7 +340,48 @@ class CompareReplicas(_Message, frozen=True, tag="compare_replicas"):
     wait_ms: int = 30_000
 
 
-AdminCall = TestWebhook | TransferLeadership | AddMember | RemoveMember | SetLogLevel | TakeSnapshot | CompareReplicas
+class PrepareBackup(_Message, frozen=True, tag="prepare_backup"):
+    """Copy all rows, and wait so long for the copy -> BackupReady | BackupUnderWay | Rejected."""
+
+    wait_ms: int = 20_000
+
+
+class ReadBackup(_Message, frozen=True, tag="read_backup"):
+    """The next bytes of a prepared backup -> BackupPart | Rejected."""
+
+    token: str
+    offset: int
+
+
+class ReleaseBackup(_Message, frozen=True, tag="release_backup"):
+    """A prepared backup was read, or is not wanted any more -> Done."""
+
+    token: str
+
+
+AdminCall = (
+    TestWebhook | TransferLeadership | AddMember | RemoveMember | SetLogLevel | TakeSnapshot | CompareReplicas
+    | PrepareBackup | ReadBackup | ReleaseBackup
+)  # fmt: skip
+
+
+class BackupReady(_Message, frozen=True, tag="backup_ready"):
+    """A backup of `size` bytes in all waits to be read by whoever has the token, for a minute after each read."""
+
+    token: str
+    size: int
+    index: int
+    taken_at: int
+
+
+class BackupUnderWay(_Message, frozen=True, tag="backup_under_way"):
+    """The copy is still being made: ask again."""
+
+
+class BackupPart(_Message, frozen=True, tag="backup_part"):
+    """Bytes of a backup."""
+
+    data: bytes
 
 
 class ReplicasCompared(_Message, frozen=True, tag="replicas_compared"):
@@ -345,7 +398,9 @@ class Done(_Message, frozen=True, tag="done"):
     message: str = ""
 
 
-AdminReply = WebhookTested | Done | Rejected | NotLeader | ReplicasCompared
+AdminReply = (
+    WebhookTested | Done | Rejected | NotLeader | ReplicasCompared | BackupReady | BackupUnderWay | BackupPart
+)  # fmt: skip
 
 
 class PeerStatus(_Message, frozen=True):

@@ -35,7 +35,7 @@ from chronos_worker.life import Life
 from chronos_worker.outbox import Outbox
 from chronos_worker.planner.presence import Presence
 from chronos_worker.progress import Progress
-from chronos_worker.proposals import Completer
+from chronos_worker.proposals import Completer, NotRestorable
 from chronos_worker.raft import (
     ChangePending,
     ChangeRefused,
@@ -56,6 +56,7 @@ from chronos_worker.state_machine.effects import (
     NodesChanged,
     Planned,
     Recorded,
+    RestoreEnded,
 )
 from chronos_worker.state_machine.machine import Entry, StateMachine
 from chronos_worker.store.database import Database
@@ -294,6 +295,8 @@ class Node:
                     self._verifier.taken(token, self._machine.applied_index)
                 case DigestReported(report=report):
                     self._verifier.reported(report)
+                case RestoreEnded():
+                    self._planning.forget()
                 case NodesChanged():
                     self._reload_nodes()
                     self._observer.nodes_changed(self._nodes)
@@ -364,7 +367,7 @@ class Node:
         self._presence.watch(strangers | status.peers_contact, now_s)
         commands: list[Command] = [*self._presence.lost(self._nodes, self._settings.node_id, now, now_s)]
         commands += plan_forgetting(self._nodes, status.members)
-        if not self._backlog:
+        if not self._backlog and not self._machine.restoring:
             commands += self._planning.plan(now, now_s, self._within_reach(status))
             commands += self._pruning.plan(now, now_s)
         return commands
@@ -387,7 +390,7 @@ class Node:
             else:
                 try:
                     request = encode_command(self._completer.complete(slip.proposal, now))
-                except (InvalidSchedule, InvalidTimezone) as error:
+                except (InvalidSchedule, InvalidTimezone, NotRestorable) as error:
                     self._desk.answer(slip.key, Outcome(0, Rejected("invalid_request", str(error))))
                     continue
                 if len(request) + _ENTRY_OVERHEAD > MAX_ENTRY_BYTES:
@@ -428,7 +431,7 @@ class Node:
         """Sleep until something is due; the log, the pool and the desk end the sleep early."""
         if self._backlog:
             return 0.0
-        if status.role != "leader":
+        if status.role != "leader" or self._machine.restoring:
             return self._settings.idle_s
         return self._planning.wait_s(self._clock.now_ms(), self._settings.idle_s)
 

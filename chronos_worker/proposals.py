@@ -7,14 +7,19 @@ from collections.abc import Callable
 import msgspec
 
 from chronos_common import ids
+from chronos_common.backups import decode_batch
 from chronos_common.commands import (
+    AbortRestore,
+    BeginRestore,
     CancelExecution,
     Change,
     ClientRequest,
     CreateJob,
     DeleteJob,
+    EndRestore,
     JobBatch,
     ReplayExecution,
+    RestoreRows,
     TriggerJob,
     UpdateJob,
 )
@@ -26,18 +31,27 @@ Anchors = Callable[[str], tuple[int, int | None] | None]
 """From a job id to its (created_at, last_fire_time), or None if there is no such job."""
 
 
-class Completer:
-    """Fills in what only the proposer may decide. `mint` draws the random part of a new id."""
+class NotRestorable(Exception):
+    """This build cannot restore what it is given."""
 
-    def __init__(self, anchors: Anchors, mint: Callable[[int], int]) -> None:
+
+class Completer:
+    """Fills in what only the proposer may decide. `mint` draws the random part of a new id.
+
+    `schemas` are the revisions of the tables whose rows this build can take over from a backup.
+    """
+
+    def __init__(self, anchors: Anchors, mint: Callable[[int], int], schemas: frozenset[str] = frozenset()) -> None:
         self._anchors = anchors
         self._mint = mint
+        self._schemas = schemas
 
     def complete(self, proposal: Proposal, now: int) -> ClientRequest:
         """The command for the log.
 
         Raises:
             InvalidSchedule, InvalidTimezone: the API let something through that has no fire times.
+            NotRestorable: a backup needs another version of Chronos.
         """
         return ClientRequest(
             proposal.command_id,
@@ -57,7 +71,17 @@ class Completer:
                 )
             case TriggerJob() | ReplayExecution():
                 return msgspec.structs.replace(change, execution_id=ids.minted_id(now, self._mint))
-            case CancelExecution():
+            case BeginRestore(schema=schema):
+                if schema not in self._schemas:
+                    raise NotRestorable(
+                        f"the backup has the schema {schema!r:.40}; this version restores "
+                        f"{', '.join(sorted(self._schemas))}: restore with the version that wrote it, or a newer one"
+                    )
+                return change
+            case RestoreRows():
+                _check_schedules(change)
+                return change
+            case CancelExecution() | EndRestore() | AbortRestore():
                 return change
 
     def _job_change(self, change: CreateJob | UpdateJob | DeleteJob, now: int) -> CreateJob | UpdateJob | DeleteJob:
@@ -82,3 +106,19 @@ def next_fire_time(spec: JobSpec, after: int, anchor: int) -> int | None:
     if spec.schedule is None or not spec.enabled:
         return None
     return parse_schedule(spec.schedule, spec.timezone).next_after(after, anchor)
+
+
+def _check_schedules(change: RestoreRows) -> None:
+    """Refuse jobs whose schedule or time zone is unknown here, before they are in the rows to be planned.
+
+    A piece that is not a whole batch holds one job alone, too large for one piece; it is taken as it is.
+    """
+    try:
+        batch = decode_batch(change.data)
+    except msgspec.DecodeError:
+        return  # part of a batch, or none: the state machine will tell
+    if batch.table == "jobs" and {"schedule", "timezone"} <= set(batch.columns):
+        schedule, timezone = batch.columns.index("schedule"), batch.columns.index("timezone")
+        for row in batch.rows:
+            if isinstance(row[schedule], str):
+                parse_schedule(row[schedule], str(row[timezone]))

@@ -12,6 +12,7 @@ from typing import Any
 from chronos_common import ids
 from chronos_common.clock import Clock, SystemClock
 from chronos_common.protocol import AdminCall, Proposal, Query, decode
+from chronos_worker.backups import Backups
 from chronos_worker.control.admin import Admin
 from chronos_worker.control.members import MemberChanges
 from chronos_worker.control.reads import Reads
@@ -32,6 +33,7 @@ from chronos_worker.settings import WorkerSettings
 from chronos_worker.state_machine.machine import StateMachine
 from chronos_worker.store.database import Database
 from chronos_worker.store.planning_queries import get_anchor
+from chronos_worker.store.schema import known_revisions
 from chronos_worker.store.snapshots import Snapshots
 from chronos_worker.verifier import Verifier
 
@@ -74,6 +76,18 @@ class Worker:
                 background=background,
                 interval_s=settings.verify_interval_s,
             )
+            copying = ThreadPoolExecutor(1, thread_name_prefix="backup")
+            opened.callback(copying.shutdown, wait=True, cancel_futures=True)
+            backups = Backups(
+                database,
+                data.path / "backup",
+                settings.node.node_id,
+                cluster_id=lambda: self.node.view.log.cluster_id,
+                confirm=lambda wait_s: desk.barrier(f"backup-{secrets.token_hex(8)}", wait_s),
+                background=copying,
+                clock=clock,
+            )
+            opened.callback(backups.close)
             self.node = Node(
                 settings.node,
                 log=raft,
@@ -81,7 +95,7 @@ class Worker:
                 machine=machine,
                 deliveries=Deliveries(database, pool, events, random.SystemRandom().random),
                 desk=desk,
-                completer=Completer(anchors(database), secrets.randbits),
+                completer=Completer(anchors(database), secrets.randbits, known_revisions()),
                 progress=progress,
                 snapshots=snapshots,
                 verifier=verifier,
@@ -93,7 +107,7 @@ class Worker:
             reads = Reads(database, desk, progress, status.age_ms)
             tester = WebhookTester(settings.dispatch, log, clock, status.term)
             members = MemberChanges(self.node, status.leader_url)
-            admin = Admin(self.node, status.leadership, tester.send, set_level, verifier, members)
+            admin = Admin(self.node, status.leadership, tester.send, set_level, verifier, members, backups)
             app = ControlApp(settings.secret, _routes(desk, reads, status, admin))
             self.control = opened.enter_context(
                 closing(ControlServer(settings.control_host, settings.control_port, app))

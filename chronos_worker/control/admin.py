@@ -14,7 +14,10 @@ from chronos_common.protocol import (
     CompareReplicas,
     Done,
     NotLeader,
+    PrepareBackup,
+    ReadBackup,
     Rejected,
+    ReleaseBackup,
     RemoveMember,
     ReplicasCompared,
     SetLogLevel,
@@ -23,6 +26,7 @@ from chronos_common.protocol import (
     TransferLeadership,
     WebhookTested,
 )
+from chronos_worker.backups import Backups
 from chronos_worker.control.members import MemberChanges
 from chronos_worker.node import View
 from chronos_worker.verifier import Verifier
@@ -56,6 +60,7 @@ class Admin:
         set_level: Callable[[str], None],
         verifier: Verifier,
         members: MemberChanges,
+        backups: Backups,
     ) -> None:
         self._errands = errands
         self._status = status
@@ -63,8 +68,11 @@ class Admin:
         self._set_level = set_level
         self._verifier = verifier
         self._members = members
+        self._backups = backups
 
-    def answer(self, call: AdminCall) -> AdminReply:
+    def answer(  # noqa: PLR0911 - one return for each kind of call
+        self, call: AdminCall
+    ) -> AdminReply:
         """Do it, or say why not."""
         match call:
             case TestWebhook():
@@ -80,6 +88,12 @@ class Admin:
                 return Done("the worker makes its state durable and cuts its log behind it")
             case CompareReplicas(wait_ms=wait_ms):
                 return self._compare(wait_ms / 1_000)
+            case PrepareBackup(wait_ms=wait_ms):
+                return self._backups.prepare(wait_ms / 1_000)
+            case ReadBackup(token=token, offset=offset):
+                return self._backups.read(token, offset)
+            case ReleaseBackup(token=token):
+                return self._backups.release(token)
             case _:
                 assert_never(call)
 

@@ -14,6 +14,7 @@ from chronos_worker.progress import Progress
 from chronos_worker.raft import LogStatus
 from chronos_worker.store.database import Database
 from chronos_worker.store.execution_queries import get_counts
+from chronos_worker.store.restore_progress import Restore, get_restore
 
 
 class StatusDesk:
@@ -56,6 +57,8 @@ class StatusDesk:
     def status(self) -> WorkerStatus:
         """Everything an operator may ask of one worker."""
         view, log = self._node.view, self._node.view.log
+        with self._database.read() as connection:
+            restore = get_restore(connection)
         return WorkerStatus(
             node_id=log.node_id,
             incarnation=view.claim.incarnation if view.claim else 0,
@@ -83,7 +86,7 @@ class StatusDesk:
             journal_bytes=log.journal_bytes,
             database_bytes=self._database.size(),
             snapshot_age_ms=max(0, self._clock.now_ms() - view.snapshot_at),
-            problems=tuple(_problems(log)) + tuple(self._notes()),
+            problems=(*_problems(log), *([] if restore is None else [_told(restore)]), *self._notes()),
         )
 
     def families(self) -> list[MetricFamily]:
@@ -91,6 +94,11 @@ class StatusDesk:
         with self._database.read() as connection:
             counts = get_counts(connection)
         return self._metrics.families(self.status(), counts)
+
+
+def _told(restore: Restore) -> str:
+    going = "is being taken back" if restore.clearing else f"is under way, {sum(restore.rows.values())} rows are here"
+    return f"the restore of the backup {restore.backup:.12} {going}; nothing fires until it ends or is aborted"
 
 
 def _leader_url(view: View) -> str | None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from chronos_common.commands import Claim
 from chronos_worker.state_machine.effects import Effect
+from chronos_worker.store.restore_progress import RESTORE, decode_restore
 
 NEVER: Final = 1 << 62
 
@@ -36,9 +37,13 @@ class Applying:
         self.index = 0
         self.due_from = NEVER
         """The earliest instant (ms) at which a row written here is due."""
-        meta = dict(self.rows("SELECT key, value FROM meta WHERE key IN ('next_job_seq', 'next_execution_seq')"))
+        meta = dict(
+            self.rows("SELECT key, value FROM meta WHERE key IN ('next_job_seq', 'next_execution_seq', ?)", RESTORE)
+        )
         self.next_job_seq = int(meta["next_job_seq"])
         self.next_execution_seq = int(meta["next_execution_seq"])
+        self.restore = decode_restore(meta[RESTORE]) if RESTORE in meta else None
+        """The restore under way: nothing is fired and nothing else changed meanwhile."""
 
     def due(self, instant: int | None) -> None:
         """A row was written that is due at `instant`."""

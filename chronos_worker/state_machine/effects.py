@@ -69,6 +69,11 @@ class NodesChanged(NamedTuple):
     node_id: str
 
 
+class RestoreEnded(NamedTuple):
+    """The rows of a backup are all there, and may be due."""
+
+
 Effect = (
     Assigned | Aborted | Answered | Recorded | BarrierReached | Planned | NodesChanged | DigestDue | DigestReported
-)
+    | RestoreEnded
+)  # fmt: skip

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from chronos_common.commands import (
+    AbortRestore,
     AnnounceNode,
     Barrier,
+    BeginRestore,
     CancelExecution,
     Change,
     Claim,
@@ -20,6 +22,7 @@ from chronos_common.commands import (
     Command,
     CreateJob,
     DeleteJob,
+    EndRestore,
     Fire,
     ForgetNode,
     JobBatch,
@@ -28,6 +31,8 @@ from chronos_common.commands import (
     ReleaseNode,
     ReplayExecution,
     ReportDigest,
+    RestoreChange,
+    RestoreRows,
     StartAttempts,
     TakeDigest,
     TriggerJob,
@@ -35,7 +40,7 @@ from chronos_common.commands import (
     decode_entry,
 )
 from chronos_common.protocol import Answer, Outcome, Rejected, decode
-from chronos_worker.state_machine import executions, firing, jobs, nodes, pruning, results
+from chronos_worker.state_machine import executions, firing, jobs, nodes, pruning, restoring, results
 from chronos_worker.state_machine.context import NEVER, Applying
 from chronos_worker.state_machine.effects import (
     Answered,
@@ -47,6 +52,7 @@ from chronos_worker.state_machine.effects import (
     Planned,
 )
 from chronos_worker.store.database import Database
+from chronos_worker.store.restore_progress import get_restore
 from chronos_worker.store.rows import pack
 
 
@@ -69,6 +75,8 @@ class StateMachine:
         """Running attempts by node id: seats taken, kept in step with the rows."""
         self.due_from = NEVER
         """The earliest instant (ms) at which something written by the last `apply` is due."""
+        self.restoring = False
+        """Whether the rows are being filled from a backup, and nothing in them is due yet."""
         self.applied_index = 0
         self.applied_term = 0
         self.reload()
@@ -82,6 +90,7 @@ class StateMachine:
                 "WHERE status IN ('pending', 'running') AND status = 'running' GROUP BY node_id"
             )
             self.running = Counter(dict(counted.all()))
+            self.restoring = get_restore(connection) is not None
 
     def held(self) -> list[Assigned]:
         """Every attempt the rows assign to this life: what a snapshot may have brought unannounced."""
@@ -120,6 +129,7 @@ class StateMachine:
             _close(tx, last)
         self.running = running
         self.due_from = tx.due_from
+        self.restoring = tx.restore is not None
         self.applied_index, self.applied_term = last.index, last.term
         return tx.effects
 
@@ -140,10 +150,12 @@ def _close(tx: Applying, last: Entry) -> None:
     )
 
 
-def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901 - one case for each kind of command
+def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901, PLR0912 - one case for each kind
     match command:
         case ClientRequest():
             _apply_request(tx, command)
+        case Fire() | StartAttempts() | Prune() if tx.restore is not None:
+            tx.effects.append(Planned())  # made before the restore began; its rows may be others by now
         case Fire():
             firing.apply_fire(tx, command)
             tx.effects.append(Planned())
@@ -173,6 +185,14 @@ def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901 - one 
 
 def _apply_request(tx: Applying, request: ClientRequest) -> None:
     """A client's change, once: the same command id again gets the first answer."""
+    if isinstance(request.change, RestoreChange):
+        answer = _apply_change(tx, request.change, request.at, request.principal)
+        tx.effects.append(Answered(request.command_id, Outcome(tx.index, answer)))
+        return
+    if tx.restore is not None:
+        # Not kept: the same request may be made again when the restore has ended.
+        tx.effects.append(Answered(request.command_id, Outcome(tx.index, _RESTORING)))
+        return
     known = tx.row("SELECT fingerprint, applied_index, answer FROM outcomes WHERE command_id = ?", request.command_id)
     if known is None:
         answer = _apply_change(tx, request.change, request.at, request.principal)
@@ -189,6 +209,11 @@ def _apply_request(tx: Applying, request: ClientRequest) -> None:
     else:
         outcome = Outcome(known[1], decode(known[2], Answer), repeated=True)
     tx.effects.append(Answered(request.command_id, outcome))
+
+
+_RESTORING: Final = Rejected(
+    "restoring", "the cluster is being restored from a backup and takes no other change until that ends or is aborted"
+)
 
 
 def _apply_change(  # noqa: PLR0911 - one return for each kind of change
@@ -209,5 +234,7 @@ def _apply_change(  # noqa: PLR0911 - one return for each kind of change
             return executions.replay_execution(tx, change, at)
         case CancelExecution():
             return executions.cancel_execution(tx, change, at)
+        case BeginRestore() | RestoreRows() | EndRestore() | AbortRestore():
+            return restoring.apply_restore(tx, change, at)
         case _:
             assert_never(change)

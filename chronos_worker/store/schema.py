@@ -23,12 +23,11 @@ def migrate(engine: Engine) -> None:
     Raises:
         NewerSchema: the file is at a revision this build does not know.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config = _config()
     script = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
-        current = _revision(connection)
-        if current is not None and current not in {item.revision for item in script.walk_revisions()}:
+        current = get_revision(connection)
+        if current is not None and current not in known_revisions():
             raise NewerSchema(
                 f"the data directory is at schema {current}, this build knows up to {script.get_current_head()}: "
                 "start it with the version that wrote it, or a newer one"
@@ -39,5 +38,17 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _revision(connection: Connection) -> str | None:
+def known_revisions() -> frozenset[str]:
+    """Every schema this build can read, or bring to its own: migrations only add."""
+    return frozenset(item.revision for item in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return config
+
+
+def get_revision(connection: Connection) -> str | None:
+    """The schema of the rows; None for an empty file."""
     return MigrationContext.configure(connection).get_current_revision()

@@ -7,6 +7,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Final, NamedTuple
 
 import requests
@@ -19,6 +20,7 @@ PAGE: Final = 500
 CONNECT_S: Final = 5.0
 _WAIT_OUT: Final = (429, 503)
 _LONGEST_PAUSE_S: Final = 10.0
+_PART: Final = 1 << 20
 
 
 class Answer(NamedTuple):
@@ -105,20 +107,48 @@ class Api:
         if if_version is not None:
             headers["If-Match"] = f'"{if_version}"'
         given = {name: value for name, value in (params or {}).items() if value is not None}
-        give_up_at = self._clock() + self._patience_s
+        response = self._patiently(
+            lambda: self._send(method, PREFIX + path, given, body, headers, stream=False), self._patience_s
+        )
+        return self._understood(response)
+
+    @contextmanager
+    def download(self, path: str, patience_s: float) -> Iterator[tuple[dict[str, str], Iterator[bytes]]]:
+        """The headers and, part by part, the bytes of something large that may be 503 for up to `patience_s`.
+
+        Raises:
+            CliError: as `call`; while the parts are read, that they ended too early.
+        """
+        response = self._patiently(lambda: self._send("GET", PREFIX + path, {}, None, {}, stream=True), patience_s)
+        with closing(response):
+            if response.status_code != requests.codes.ok:
+                self._understood(response)
+            yield {name.lower(): value for name, value in response.headers.items()}, self._parts(response)
+
+    def _parts(self, response: requests.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_content(_PART)
+        except requests.exceptions.RequestException as error:
+            raise CliError(f"{self.server} broke off in the middle: {_reason(error)}", UNAVAILABLE) from error
+
+    def _patiently(self, send: Callable[[], requests.Response], patience_s: float) -> requests.Response:
+        give_up_at = self._clock() + patience_s
         while True:
-            response = self._send(method, PREFIX + path, given, body, headers)
+            response = send()
             if response.status_code in _WAIT_OUT and "Retry-After" in response.headers:
                 pause = self._pause(response.headers["Retry-After"])
                 if self._clock() + pause <= give_up_at:
+                    response.close()
                     self._sleep(pause)
                     continue
-            return self._understood(response)
+            return response
 
-    def _send(self, method: str, path: str, params: Any, body: Any, headers: dict[str, str]) -> requests.Response:
+    def _send(
+        self, method: str, path: str, params: Any, body: Any, headers: dict[str, str], *, stream: bool
+    ) -> requests.Response:
         try:
             return self._session.request(
-                method, self.server + path, params=params, json=body, headers=headers,
+                method, self.server + path, params=params, json=body, headers=headers, stream=stream,
                 timeout=(self._connect_s, self._read_s), allow_redirects=False,
             )  # fmt: skip
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from cli.chronosctl.applying import apply_jobs, export_jobs
+from cli.chronosctl.backups import backup, restore
 from cli.chronosctl.cluster import cluster
 from cli.chronosctl.completion import completion
 from cli.chronosctl.configuring import config
@@ -54,7 +55,7 @@ def show_version() -> None:
 
 for command in (apply_jobs, export_jobs, versions, diff, rollback, import_crontab):
     job.add_command(command)
-for command in (job, execution, cluster, schedule, webhook, config, completion, show_version):
+for command in (job, execution, cluster, backup, restore, schedule, webhook, config, completion, show_version):
     chronosctl.add_command(command)
 
 

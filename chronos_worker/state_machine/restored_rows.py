@@ -1,0 +1,97 @@
+"""Holding restored rows against the tables and the types of what they keep, before they are let in.
+
+Rows written by our own commands are right by construction. These come from a file: one that does not decode
+would end every node at its first look at it, and again after each restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chronos_common.backups import RowBatch
+from chronos_common.commands import Response
+from chronos_common.models import (
+    AttemptStatus,
+    ConcurrencyPolicy,
+    ExecutionStatus,
+    JobSpec,
+    Misfire,
+    Trigger,
+)
+from chronos_common.protocol import Answer
+from chronos_worker.store.rows import Extra
+
+_TYPES: Final = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+_ID_BYTES: Final = 16
+
+
+class BadRow(Exception):
+    """A row cannot be one of ours; the message names the table and the column."""
+
+
+def _packed(kind: Any) -> Callable[[Any], object]:
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+def _id(raw: bytes) -> None:
+    if len(raw) != _ID_BYTES:
+        raise ValueError(f"{len(raw)} bytes; an id has {_ID_BYTES}")
+
+
+_CONTENT: Final[dict[tuple[str, str], Callable[[Any], object]]] = {
+    ("jobs", "id"): _id,
+    ("jobs", "spec"): _packed(JobSpec),
+    ("jobs", "misfire"): _packed(Misfire),
+    ("jobs", "concurrency"): ConcurrencyPolicy,
+    ("job_versions", "spec"): _packed(JobSpec),
+    ("executions", "id"): _id,
+    ("executions", "status"): ExecutionStatus,
+    ("executions", "cause"): Trigger,
+    ("executions", "attempt_status"): AttemptStatus,
+    ("executions", "response"): _packed(Response),
+    ("executions", "extra"): _packed(Extra),
+    ("attempts", "status"): AttemptStatus,
+    ("attempts", "response"): _packed(Response),
+    ("outcomes", "answer"): _packed(Answer),
+}
+
+
+def check_rows(table_info: Sequence[Any], batch: RowBatch) -> None:
+    """Whether the table could hold these rows; `table_info` is what SQLite's pragma of that name says of it.
+
+    Raises:
+        BadRow: it could not.
+    """
+    declared = {name: (kind, bool(notnull or key)) for _, name, kind, notnull, _, key in table_info}
+    for column in batch.columns:
+        if column not in declared:
+            raise BadRow(f"{batch.table} has no column {column!r:.60}; it has {', '.join(declared)}")
+    if missing := [name for name, (_, needed) in declared.items() if needed and name not in batch.columns]:
+        raise BadRow(f"{batch.table} lacks the column {missing[0]}")
+    if len(set(batch.columns)) != len(batch.columns):
+        raise BadRow(f"a column of {batch.table} is given twice")
+    checks = [
+        (column, _TYPES[declared[column][0]], declared[column][1], _CONTENT.get((batch.table, column)))
+        for column in batch.columns
+    ]
+    for row in batch.rows:
+        if len(row) != len(checks):
+            raise BadRow(f"a row of {batch.table} has {len(row)} values for {len(checks)} columns")
+        for value, check in zip(row, checks, strict=True):
+            _check(batch.table, value, *check)
+
+
+def _check(table: str, value: Any, column: str, kind: type, needed: bool, content: Any) -> None:
+    if value is None:
+        if needed:
+            raise BadRow(f"{table}.{column} is empty")
+    elif type(value) is not kind:
+        raise BadRow(f"{table}.{column} is {value!r:.40}, not {kind.__name__}")
+    elif content is not None:
+        try:
+            content(value)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise BadRow(f"{table}.{column} holds what this version cannot read: {error}") from error
