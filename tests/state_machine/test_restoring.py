@@ -6,7 +6,7 @@ import sqlite3
 import msgspec
 import pytest
 
-from chronos_common.backups import CHAIN_START, MAX_PIECES, RESTORED_TABLES, chain, encode_row, join_batch
+from chronos_common.backups import CHAIN_START, MAX_PIECE_BYTES, MAX_PIECES, RESTORED_TABLES, chain, encode_row, join_batch
 from chronos_common.commands import (
     AbortRestore,
     BeginRestore,
@@ -205,6 +205,15 @@ def test_a_large_row_comes_in_several_pieces(target):
     digest = chain(chain(chain(CHAIN_START, cuts[0]), cuts[1]), cuts[2])
     assert target.request(EndRestore(NAME, {"counters": 2}, digest)).answer.state == "done"
     assert dict(table_of(target, "counters")) == {"a": 1, "b": 2}
+
+
+def test_a_job_too_large_for_one_piece_is_cut_and_comes_back_whole(source, target, tmp_path):
+    large = source.create("large", description="x" * (MAX_PIECE_BYTES + 1_000))
+    found = sent(source, tmp_path)
+    assert any(piece.more for piece in found)
+    assert all(len(piece.data) <= MAX_PIECE_BYTES for piece in found)
+    assert target.request(restore(target, found), at=AT).answer.state == "done"
+    assert target.job(large.id) == large
 
 
 def test_a_batch_of_too_many_pieces_is_refused(target):
