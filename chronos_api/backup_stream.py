@@ -29,6 +29,7 @@ class BackupStream:
         self.ready = ready
         self._client = client
         self._worker = worker
+        self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
         """Its bytes, part by part.
@@ -37,17 +38,22 @@ class BackupStream:
             ChronosError: the worker no longer has it.
         """
         offset = 0
-        while offset < self.ready.size:
-            reply = self._client.admin_of(self._worker, ReadBackup(self.ready.token, offset))
-            if not isinstance(reply, BackupPart) or not reply.data:
-                raise Unavailable(f"worker {self._worker} no longer has the backup")
-            offset += len(reply.data)
-            yield reply.data
+        try:
+            while offset < self.ready.size:
+                reply = self._client.admin_of(self._worker, ReadBackup(self.ready.token, offset))
+                if not isinstance(reply, BackupPart) or not reply.data:
+                    raise Unavailable(f"worker {self._worker} no longer has the backup")
+                offset += len(reply.data)
+                yield reply.data
+        finally:
+            self.close()
 
     def close(self) -> None:
-        """Let the worker forget it."""
-        with contextlib.suppress(ChronosError):
-            self._client.admin_of(self._worker, ReleaseBackup(self.ready.token))
+        """Let the worker forget it. Calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(ChronosError):
+                self._client.admin_of(self._worker, ReleaseBackup(self.ready.token))
 
 
 def open_backup(client: ClusterClient) -> BackupStream:

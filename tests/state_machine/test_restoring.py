@@ -6,7 +6,15 @@ import sqlite3
 import msgspec
 import pytest
 
-from chronos_common.backups import CHAIN_START, MAX_PIECE_BYTES, MAX_PIECES, RESTORED_TABLES, chain, encode_row, join_batch
+from chronos_common.backups import (
+    CHAIN_START,
+    MAX_PIECE_BYTES,
+    MAX_PIECES,
+    RESTORED_TABLES,
+    chain,
+    encode_row,
+    join_batch,
+)
 from chronos_common.commands import (
     AbortRestore,
     BeginRestore,
