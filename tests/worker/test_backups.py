@@ -7,7 +7,7 @@ import pytest
 
 from chronos_common.backups import END_BYTES, HEAD_BYTES, MAX_DESCRIPTION_BYTES, read_description
 from chronos_common.clock import SystemClock
-from chronos_common.commands import FoundCluster, encode_entry
+from chronos_common.commands import Barrier, encode_entry
 from chronos_common.protocol import BackupReady, BackupUnderWay, Rejected
 from chronos_worker.backups import PART_BYTES, RESERVE_BYTES, Backups
 from chronos_worker.state_machine.machine import Entry, StateMachine
@@ -38,7 +38,7 @@ class Never(Executor):
 @pytest.fixture
 def database(tmp_path):
     database = Database(tmp_path / "chronos.sqlite3")
-    StateMachine(database).apply([Entry(7, 2, encode_entry([FoundCluster(1, "a-cluster")]))])
+    StateMachine(database).apply([Entry(7, 2, encode_entry([Barrier("x")]))])
     with database.write() as connection:
         rows = [(f"counter-{number}", number) for number in range(60_000)]
         connection.exec_driver_sql("INSERT INTO counters VALUES (?, ?)", rows)
@@ -54,6 +54,7 @@ def make(database, tmp_path):
 
     def new(**options):
         given = {
+            "cluster_id": lambda: "a-cluster",
             "confirm": lambda _: 7,
             "background": background,
             "clock": SystemClock(),
@@ -90,7 +91,7 @@ def test_a_backup_is_read_in_parts_and_describes_itself(make, tmp_path):
 
 
 def test_a_backup_opens_as_the_database_it_is(database, tmp_path):
-    write_backup(database, tmp_path / "b", node_id="n1", taken_at=5)
+    write_backup(database, tmp_path / "b", node_id="n1", cluster_id="c", taken_at=5)
     connection = sqlite3.connect(f"{(tmp_path / 'b').as_uri()}?mode=ro&immutable=1", uri=True)
     assert connection.execute("SELECT count(*) FROM counters").fetchone() == (60_000,)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -138,7 +139,7 @@ def test_a_disk_that_fills_up_all_the_same_leaves_no_part_of_the_copy(tmp_path):
     full = FullDisk(tmp_path / "full.sqlite3")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(CopyFailed, match="database or disk is full"):
-        write_backup(full, tmp_path / "b", node_id="n1", taken_at=5)
+        write_backup(full, tmp_path / "b", node_id="n1", cluster_id="c", taken_at=5)
     assert sorted(tmp_path.iterdir()) == before
     full.close()
 
