@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants docker-check bench bench-quick profile clean
+.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants docker-check bench bench-quick snapshots profile clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ bench: $(VENV)/.dev ## every measurement at full length (hours); the results go 
 
 bench-quick: $(VENV)/.dev ## every measurement, short and small: to see that they work (5 minutes)
 	$(BIN)/python -m bench all --quick
+
+SIZE ?= 2000
+snapshots: $(VENV)/.dev ## SIZE=megabytes: a follower emptied beside a large database, either side killed in the middle
+	$(BIN)/python -m bench snapshot --size $(SIZE)
 
 profile: $(VENV)/.dev ## where the microseconds of an execution go, in a worker under load
 	$(BIN)/python -m bench profile

@@ -21,7 +21,7 @@ from bench.client import Client
 from bench.ledger import is_settled
 from bench.machine import cpu_s
 from bench.processes import BenchFailed, Process, accepts, free_port, now_ms, wait_for
-from chronos_common.protocol import SECRET_HEADER, WorkerStatus, decode
+from chronos_common.protocol import SECRET_HEADER, TakeSnapshot, WorkerStatus, decode, encode
 
 PROFILE_TO: Final = "PROFILE_TO"
 """The variable that tells a profiled worker where to write."""
@@ -71,14 +71,18 @@ class Cluster:
     def start(self, *names: str) -> float:
         """Start workers and wait until they are at work under a leader; returns the seconds it took."""
         begun = time.monotonic()
-        for name in names or self.names:
+        self.launch(*(names or self.names))
+        self.leader()
+        return time.monotonic() - begun
+
+    def launch(self, *names: str) -> None:
+        """Start workers and wait for nothing."""
+        for name in names:
             self.workers[name] = Process(
                 self.command(self._worker_module, name),
                 self.directory / f"{name}.log",
                 {PROFILE_TO: str(self.profile(name))},
             )
-        self.leader()
-        return time.monotonic() - begun
 
     def status(self, name: str) -> WorkerStatus | None:
         """What a worker says of itself; None if it does not answer."""
@@ -89,6 +93,11 @@ class Cluster:
         except requests.RequestException:
             return None
         return decode(answer.content, WorkerStatus) if answer.ok else None
+
+    def cut_log(self, name: str) -> None:
+        """Have a worker cut its log behind what is durable in its database."""
+        url = f"http://{self._control[name]}/v1/admin"
+        requests.post(url, encode(TakeSnapshot()), headers={SECRET_HEADER: self._secret}, timeout=10)
 
     def leader(self) -> WorkerStatus:
         """The one leader with a quorum, once there is one and every running worker is ready."""
@@ -147,9 +156,9 @@ class Cluster:
             self.api.terminate(_API_END_S)
             self.api = None
 
-    def client(self) -> Client:
-        """A connection to the API."""
-        return Client(self.api_port)
+    def client(self, timeout_s: float = 60.0) -> Client:
+        """A connection to the API, whose answers may take so long."""
+        return Client(self.api_port, timeout_s)
 
     def close(self) -> None:
         """Kill whatever still runs."""
