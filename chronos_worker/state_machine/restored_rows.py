@@ -73,24 +73,25 @@ def check_rows(table_info: Sequence[Any], batch: RowBatch) -> None:
         raise BadRow(f"{batch.table} lacks the column {missing[0]}")
     if len(set(batch.columns)) != len(batch.columns):
         raise BadRow(f"a column of {batch.table} is given twice")
-    checks = [
-        (column, _TYPES[declared[column][0]], declared[column][1], _CONTENT.get((batch.table, column)))
-        for column in batch.columns
-    ]
-    for row in batch.rows:
-        if len(row) != len(checks):
-            raise BadRow(f"a row of {batch.table} has {len(row)} values for {len(checks)} columns")
-        for value, check in zip(row, checks, strict=True):
-            _check(batch.table, value, *check)
+    wrong = next((row for row in batch.rows if len(row) != len(batch.columns)), None)
+    if wrong is not None:
+        raise BadRow(f"a row of {batch.table} has {len(wrong)} values for {len(batch.columns)} columns")
+    for column, values in zip(batch.columns, zip(*batch.rows, strict=True), strict=False):
+        _check_column(batch.table, column, values, *declared[column])
 
 
-def _check(table: str, value: Any, column: str, kind: type, needed: bool, content: Any) -> None:
-    if value is None:
+def _check_column(table: str, column: str, values: tuple[Any, ...], declared: str, needed: bool) -> None:
+    """All values of a column at once: their types are few, and so are most of the values."""
+    kind = _TYPES[declared]
+    for found in set(map(type, values)) - {kind}:
+        if found is not type(None):
+            value = next(value for value in values if type(value) is found)
+            raise BadRow(f"{table}.{column} is {value!r:.40}, not {kind.__name__}")
         if needed:
             raise BadRow(f"{table}.{column} is empty")
-    elif type(value) is not kind:
-        raise BadRow(f"{table}.{column} is {value!r:.40}, not {kind.__name__}")
-    elif content is not None:
+    if (content := _CONTENT.get((table, column))) is None:
+        return
+    for value in set(values) - {None}:
         try:
             content(value)
         except (msgspec.DecodeError, ValueError) as error:
