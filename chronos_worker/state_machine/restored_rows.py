@@ -66,10 +66,11 @@ def check_rows(table_info: Sequence[Any], batch: RowBatch) -> None:
         BadRow: it could not.
     """
     declared = {name: (kind, bool(notnull or key)) for _, name, kind, notnull, _, key in table_info}
+    expected = {name for _, name, _, notnull, default, key in table_info if key or (notnull and default is None)}
     for column in batch.columns:
         if column not in declared:
             raise BadRow(f"{batch.table} has no column {column!r:.60}; it has {', '.join(declared)}")
-    if missing := [name for name, (_, needed) in declared.items() if needed and name not in batch.columns]:
+    if missing := sorted(expected - set(batch.columns)):
         raise BadRow(f"{batch.table} lacks the column {missing[0]}")
     if len(set(batch.columns)) != len(batch.columns):
         raise BadRow(f"a column of {batch.table} is given twice")

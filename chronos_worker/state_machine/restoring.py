@@ -56,10 +56,9 @@ def _begin(tx: Applying, change: BeginRestore, at: int) -> RestoreState | Reject
             return _state(restore)
         going = "is being taken back" if restore.clearing else "is under way"
         return Rejected("conflict", f"the restore of the backup {restore.backup:.12} {going}; abort it first")
-    done = tx.row("SELECT value FROM meta WHERE key = ?", RESTORED)
-    if done is not None and done[0] == change.backup:
-        return RestoreState("done", change.backup)
     if found := _what_is_there(tx):
+        if _was_restored(tx, change.backup):
+            return RestoreState("done", change.backup)
         return Rejected(
             "conflict",
             f"this cluster holds {found}; accepted is one in which no job was ever made, or where "
@@ -68,6 +67,10 @@ def _begin(tx: Applying, change: BeginRestore, at: int) -> RestoreState | Reject
     restore = Restore(backup=change.backup, index=change.index, taken_at=change.taken_at, begun_at=at)
     _keep(tx, restore)
     return _state(restore)
+
+
+def _was_restored(tx: Applying, backup: str) -> bool:
+    return tx.row("SELECT 1 FROM meta WHERE key = ? AND value = ?", RESTORED, backup) is not None
 
 
 def _what_is_there(tx: Applying) -> str:
@@ -177,8 +180,7 @@ def _lose_running(tx: Applying, batch: RowBatch, at: int) -> Counter[str]:
 def _end(tx: Applying, change: EndRestore) -> RestoreState | Rejected:
     restore = tx.restore
     if restore is None or restore.backup != change.backup or restore.clearing:
-        done = tx.row("SELECT value FROM meta WHERE key = ?", RESTORED)
-        if restore is None and done is not None and done[0] == change.backup:
+        if restore is None and _was_restored(tx, change.backup):
             return RestoreState("done", change.backup)
         return _no_such_restore(change.backup)
     if restore.waiting or restore.rows != change.rows or restore.chain != change.chain:

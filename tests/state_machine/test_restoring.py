@@ -21,6 +21,7 @@ from chronos_common.commands import (
     Claim,
     ClientRequest,
     CreateJob,
+    DeleteJob,
     EndRestore,
     Prune,
     RestoreRows,
@@ -173,6 +174,18 @@ def test_every_step_may_be_repeated(source, target, tmp_path):
     assert target.request(end, at=AT + 5).answer == RestoreState("done", NAME)
     assert target.request(BEGIN, at=AT + 5).answer == RestoreState("done", NAME)
     assert table_of(target, "executions") == rows
+
+
+def test_a_cluster_that_was_restored_and_emptied_since_takes_the_same_backup_again(source, target, tmp_path):
+    found = sent(source, tmp_path)
+    target.request(restore(target, found), at=AT)
+    for job in target.jobs():
+        target.request(DeleteJob(job.id), at=AT)
+    seqs = tuple(row[0] for row in table_of(target, "executions"))
+    target.apply(Prune(seqs), Prune(job_seqs=tuple(row[0] for row in table_of(target, "jobs"))))
+    assert table_of(target, "jobs") == []
+    assert target.request(restore(target, found), at=AT).answer.state == "done"
+    assert len(target.executions()) == len(source.executions())
 
 
 def test_a_restore_outlives_a_restart_in_the_middle(source, target, tmp_path):
