@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Self
 
 from bench.cluster import Cluster
@@ -103,12 +102,3 @@ class Silence:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-
-
-def forget(directory: Path) -> None:
-    """Empty the directory of a node that was killed."""
-    for file in sorted(directory.rglob("*"), reverse=True):
-        if file.is_dir() and not file.is_symlink():
-            file.rmdir()
-        else:
-            file.unlink()

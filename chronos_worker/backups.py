@@ -171,7 +171,12 @@ class Backups:
             node_id=self._node_id,
             cluster_id=self._cluster_id(),
             taken_at=self._clock.now_ms(),
+            go_on=self._go_on,
         )
+
+    def _go_on(self) -> None:
+        if self._closed:
+            raise CopyFailed("this worker is stopping")
 
     def _give_up(self, taking: _Taking, failure: str) -> None:
         with self._changed:

@@ -6,6 +6,7 @@ repetition empties a follower; in turn nobody is killed, the receiver is, or the
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from bench.scenario import Place, Run, Scenario, Setup
 from bench.scenarios.punctuality import finish
 from bench.sink import sink
 from bench.steady import Steady
-from bench.transfer import PATIENCE_S, Silence, Transfer, forget
+from bench.transfer import PATIENCE_S, Silence, Transfer
 
 CONCURRENCY = "allow"
 KINDS = ("calm", "receiver", "sender")
@@ -74,7 +75,7 @@ def _repetition(running: Cluster, silence: Silence, kind: str) -> dict[str, floa
     receiver, other = (name for name in running.names if name != sender)
     silence.watch(other)
     running.kill(receiver)
-    forget(running.directory / receiver)
+    shutil.rmtree(running.directory / receiver)
     running.launch(receiver)
     transfer = Transfer(running, sender, receiver)
     transfer.until_copied()

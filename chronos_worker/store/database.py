@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -81,11 +81,14 @@ class Database:
             file.stat().st_size for file in (self.path, self.path.with_name(self.path.name + "-wal")) if file.exists()
         )
 
-    def copy_to(self, target: Path, *, application_id: int = 0) -> tuple[int, int]:
+    def copy_to(
+        self, target: Path, *, application_id: int = 0, go_on: Callable[[], None] = lambda: None
+    ) -> tuple[int, int]:
         """A consistent copy at one applied index, made beside running writes; returns (index, term).
 
         The copy reads inside one WAL snapshot, so writers go on meanwhile. What it wrote is synced every few
-        megabytes: one sync of all of it would keep the journal's waiting for seconds. Safe from any thread.
+        megabytes: one sync of all of it would keep the journal's waiting for seconds. As often `go_on` is called;
+        what it raises ends the copy. Safe from any thread.
         """
         target.unlink(missing_ok=True)
         with (
@@ -93,10 +96,15 @@ class Database:
             closing(sqlite3.connect(target)) as copy,
             target.open("r+b") as file,
         ):
+
+            def stepped(*_: int) -> None:
+                os.fdatasync(file.fileno())
+                go_on()
+
             source.execute("BEGIN")
             rows: dict[str, Any] = dict(source.execute("SELECT key, value FROM meta").fetchall())
             copy.execute("PRAGMA synchronous=OFF")
-            source.backup(copy, pages=_COPY_PAGES, sleep=0.001, progress=lambda *_: os.fdatasync(file.fileno()))
+            source.backup(copy, pages=_COPY_PAGES, sleep=0.001, progress=stepped)
             copy.execute("PRAGMA journal_mode=DELETE").fetchall()
             copy.execute(f"PRAGMA application_id={application_id}")
         _fsync(target)

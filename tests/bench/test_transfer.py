@@ -3,7 +3,7 @@
 import pytest
 
 from bench.processes import BenchFailed
-from bench.transfer import Silence, Transfer, forget
+from bench.transfer import Silence, Transfer
 from tests.support.processes import wait_for
 
 
@@ -74,9 +74,3 @@ def test_the_longest_silence_is_kept_while_it_is_watched(nodes):
         nodes.state.age_ms = 10
         silence.watch()
     assert silence.longest_s == 0.7
-
-
-def test_a_forgotten_node_has_an_empty_directory(nodes):
-    (nodes.directory / "b" / "file").write_text("x")
-    forget(nodes.directory / "b")
-    assert list((nodes.directory / "b").iterdir()) == []

@@ -91,7 +91,7 @@ def test_a_backup_is_read_in_parts_and_describes_itself(make, tmp_path):
 
 
 def test_a_backup_opens_as_the_database_it_is(database, tmp_path):
-    write_backup(database, tmp_path / "b", node_id="n1", cluster_id="c", taken_at=5)
+    write_backup(database, tmp_path / "b", node_id="n1", cluster_id="c", taken_at=5, go_on=lambda: None)
     connection = sqlite3.connect(f"{(tmp_path / 'b').as_uri()}?mode=ro&immutable=1", uri=True)
     assert connection.execute("SELECT count(*) FROM counters").fetchone() == (60_000,)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -139,9 +139,19 @@ def test_a_disk_that_fills_up_all_the_same_leaves_no_part_of_the_copy(tmp_path):
     full = FullDisk(tmp_path / "full.sqlite3")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(CopyFailed, match="database or disk is full"):
-        write_backup(full, tmp_path / "b", node_id="n1", cluster_id="c", taken_at=5)
+        write_backup(full, tmp_path / "b", node_id="n1", cluster_id="c", taken_at=5, go_on=lambda: None)
     assert sorted(tmp_path.iterdir()) == before
     full.close()
+
+
+def test_a_worker_that_stops_does_not_finish_the_copy_first(database, tmp_path):
+    def stop():
+        raise CopyFailed("this worker is stopping")
+
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(CopyFailed, match="is stopping"):
+        write_backup(database, tmp_path / "b", node_id="n1", cluster_id="c", taken_at=5, go_on=stop)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_worker_that_cannot_make_sure_of_being_up_to_date_makes_no_backup(make):
