@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+# Counts the time a machine is suspended, so that waking up is a pause and not a step of the wall clock. Linux only.
+_BOOT_TIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -25,4 +28,4 @@ class SystemClock:
 
     def monotonic_s(self) -> float:
         """See `Clock`."""
-        return time.monotonic()
+        return time.clock_gettime(_BOOT_TIME)

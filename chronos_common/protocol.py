@@ -7,6 +7,7 @@ Everything is msgpack over HTTP, authenticated by the cluster secret before a by
     POST /v1/admin     AdminCall -> AdminReply     (test a webhook, transfer leadership, log level ...)
     GET  /v1/status              -> WorkerStatus
     GET  /v1/metrics             -> list[MetricFamily]
+    GET  /v1/clock               -> int                (the wall clock, ms since the epoch; asked by the leader)
 
 Expected failures are values of the reply unions, not HTTP statuses; HTTP statuses speak of the
 transport only (401 wrong secret, 400 undecodable, 413 too large).
@@ -414,6 +415,14 @@ class PeerStatus(_Message, frozen=True):
     """A member that does not is catching up."""
 
 
+class ClockReading(_Message, frozen=True):
+    """How far a node's wall clock is ahead of the asked worker's, give or take `error_ms`."""
+
+    node_id: str
+    offset_ms: int
+    error_ms: int
+
+
 class WorkerStatus(_Message, frozen=True):
     """One worker's view of itself and the cluster."""
 
@@ -434,7 +443,6 @@ class WorkerStatus(_Message, frozen=True):
     last_index: int
     age_ms: int
     started_at: int
-    now: int
     peers: tuple[PeerStatus, ...]
     nodes: tuple[NodeInfo, ...]
     seats: int
@@ -447,6 +455,8 @@ class WorkerStatus(_Message, frozen=True):
     """Since the state was last made durable and the log cut behind it, or since the start."""
     problems: tuple[str, ...] = ()
     """Sentences for an operator: unreachable peers, refused connections, clock steps."""
+    clocks: tuple[ClockReading, ...] = ()
+    """The clocks of the other nodes, on the leader only."""
 
 
 class Sample(_Message, frozen=True, array_like=True):

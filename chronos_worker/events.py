@@ -11,11 +11,15 @@ from chronos_common import ids
 from chronos_common.clock import Clock
 from chronos_common.commands import Claim
 from chronos_common.models import AttemptStatus, NodeInfo, NodeState
+from chronos_worker.clock_watch import ClockStep
 from chronos_worker.dispatch import DeliveryResult
 from chronos_worker.metrics import Metrics
+from chronos_worker.skew import SkewReading
 from chronos_worker.verifier import Comparison
 
 MAX_NOTES: Final = 20
+NOTE_LIFETIME_S: Final = 3_600.0
+"""How long the status goes on to tell what happened."""
 _root: Final = logging.getLogger()
 
 
@@ -26,16 +30,18 @@ class Events:
         self._log = log
         self._metrics = metrics
         self._clock = clock
-        self._notes: deque[str] = deque(maxlen=MAX_NOTES)
+        self._notes: deque[tuple[float, str]] = deque(maxlen=MAX_NOTES)
+        self._stepped_since_s = float("-inf")
         self._states: dict[str, NodeState] = {}
 
     def notes(self) -> tuple[str, ...]:
         """The last few things an operator should hear of, oldest first. Any thread."""
-        return tuple(self._notes)
+        now_s = self._clock.monotonic_s()
+        return tuple(text for noted_at_s, text in tuple(self._notes) if now_s - noted_at_s < NOTE_LIFETIME_S)
 
     def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None:
         """An attempt of the occurrence at `fire_time` ended."""
-        self._metrics.attempt_ended(result, fire_time)
+        self._metrics.attempt_ended(result, self._lateness_ms(result, fire_time))
         level = logging.DEBUG if result.status is AttemptStatus.SUCCEEDED else logging.INFO
         if not _root.isEnabledFor(level):
             return  # thousands a second: not even the facts are put together
@@ -54,11 +60,27 @@ class Events:
         """A plan was seen applied this long after it was proposed."""
         self._metrics.plan_applied(after_s)
 
-    def clock_stepped(self, by_ms: int) -> None:
+    def _lateness_ms(self, result: DeliveryResult, fire_time: int) -> int:
+        """How long after its occurrence was due an attempt began.
+
+        What a step of the wall clock leapt over was due when the clock was moved, and not before: time since
+        then is counted by the monotonic clock.
+        """
+        by_wall = max(0, result.started_at - fire_time)
+        ran_ms = result.finished_at - result.started_at
+        since_step_ms = (self._clock.monotonic_s() - self._stepped_since_s) * 1_000 - ran_ms
+        return by_wall if since_step_ms < 0 else int(min(since_step_ms, by_wall))
+
+    def clock_stepped(self, step: ClockStep) -> None:
         """The wall clock was moved."""
+        self._stepped_since_s = step.since_s
         self._metrics.clock_stepped()
-        self._log.warning("clock_stepped", by_ms=by_ms)
-        self._note(f"the wall clock of this machine was moved by {by_ms / 1_000:+.1f} s")
+        self._log.warning("clock_stepped", by_ms=step.by_ms)
+        self._note(f"the wall clock of this machine was moved by {step.by_ms / 1_000:+.1f} s")
+
+    def clock_skewed(self, node_id: str, reading: SkewReading) -> None:
+        """The clock of another node is further from ours than the cluster should bear. Any thread."""
+        self._log.warning("clock_skewed", node_id=node_id, offset_ms=reading.offset_ms, error_ms=reading.error_ms)
 
     def life_began(self, claim: Claim) -> None:
         """This node has a new incarnation."""
@@ -86,4 +108,4 @@ class Events:
 
     def _note(self, sentence: str) -> None:
         when = datetime.datetime.fromtimestamp(self._clock.now_ms() / 1_000, datetime.UTC)
-        self._notes.append(f"{when:%Y-%m-%d %H:%M:%SZ} {sentence}")
+        self._notes.append((self._clock.monotonic_s(), f"{when:%Y-%m-%d %H:%M:%SZ} {sentence}"))

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from chronos_common.commands import Command, ForgetNode, Prune
 from chronos_common.models import NodeInfo, NodeState
-from chronos_worker.planner.fires import plan_fires
+from chronos_worker.clock_watch import ClockStep
+from chronos_worker.planner.fires import NOTHING_LEAPT, Leap, plan_fires
 from chronos_worker.planner.seats import Seats
 from chronos_worker.planner.starts import plan_starts
 from chronos_worker.state_machine.machine import StateMachine
@@ -48,6 +49,7 @@ class Planning:
         self._outstanding = 0
         self._proposed_at_s = 0.0
         self._look_at = _AT_ONCE
+        self._leap = NOTHING_LEAPT
 
     def plan(self, now: int, now_s: float, nodes: list[NodeInfo]) -> list[Command]:
         """Commands for everything due at `now`, up to a bound; nothing while the last plan is on its way."""
@@ -62,7 +64,7 @@ class Planning:
         with self._database.look() as connection:
             due = rows.list_due_executions(connection, now, STARTS_PER_PLAN) if seats.any_free else []
             starts = plan_starts(due, now, seats)
-            fires = plan_fires(rows.list_due_jobs(connection, now, FIRES_PER_PLAN), now, seats)
+            fires = plan_fires(rows.list_due_jobs(connection, now, FIRES_PER_PLAN), now, seats, self._leap)
             # Without a free seat nobody knows what waits for one: look again whenever something happens.
             self._look_at = _next_look(connection, now) if seats.any_free else _AT_ONCE
         commands: list[Command] = [command for command in (starts, fires) if command is not None]
@@ -85,6 +87,11 @@ class Planning:
 
     def forget(self) -> None:
         """We do not lead, or the rows were replaced: whatever was known of them is old."""
+        self._look_at = _AT_ONCE
+
+    def clock_stepped(self, step: ClockStep) -> None:
+        """Our wall clock was moved: what it leapt over is due because of that, and not late."""
+        self._leap = Leap(step.before, step.after)
         self._look_at = _AT_ONCE
 
     def due_from(self, instant: int) -> None:

@@ -33,7 +33,7 @@ class Metrics:
         self._durations = {status: self._duration.labels(status.value) for status in AttemptStatus}
         self._lateness = Histogram(
             "chronos_lateness_seconds",
-            "Start of the first attempt's request minus its fire time.",
+            "From the moment an occurrence was due to the start of its first attempt's request.",
             buckets=_LATENESS_S,
             registry=self.registry,
         )
@@ -55,11 +55,11 @@ class Metrics:
             registry=self.registry,
         )
 
-    def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None:
-        """An attempt of the occurrence at `fire_time` ended."""
+    def attempt_ended(self, result: DeliveryResult, lateness_ms: int) -> None:
+        """An attempt ended that had begun this long after its occurrence was due."""
         self._durations[result.status].observe((result.finished_at - result.started_at) / 1_000)
         if result.attempt == 1:
-            self._lateness.observe(max(0, result.started_at - fire_time) / 1_000)
+            self._lateness.observe(lateness_ms / 1_000)
 
     def plan_applied(self, after_s: float) -> None:
         """A plan was applied this long after it was proposed."""
@@ -100,6 +100,12 @@ def _node_gauges(status: WorkerStatus) -> Iterable[Metric]:
     }
     for name, (text, value) in values.items():
         yield GaugeMetricFamily(name, text, value=float(value))
+    skew = GaugeMetricFamily(
+        "chronos_clock_skew_seconds", "A node's wall clock minus the leader's, told by the leader.", labels=["node"]
+    )
+    for clock in status.clocks:
+        skew.add_metric([clock.node_id], clock.offset_ms / 1_000)
+    yield skew
 
 
 def _cluster_metrics(counts: Counts) -> Iterable[Metric]:

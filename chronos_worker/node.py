@@ -26,7 +26,7 @@ from chronos_common.commands import (
 from chronos_common.models import NodeInfo, NodeState
 from chronos_common.protocol import Busy, NotLeader, Outcome, Rejected
 from chronos_common.schedules import InvalidSchedule, InvalidTimezone
-from chronos_worker.clock_watch import ClockWatch
+from chronos_worker.clock_watch import ClockStep, ClockWatch
 from chronos_worker.deliveries import Deliveries
 from chronos_worker.desk import Desk, Slip
 from chronos_worker.dispatch import PoolStats
@@ -83,8 +83,8 @@ class Observer(Protocol):
     def plan_applied(self, after_s: float) -> None:
         """A plan was seen applied this long after it was proposed."""
 
-    def clock_stepped(self, by_ms: int) -> None:
-        """The wall clock moved by this much against the monotonic one."""
+    def clock_stepped(self, step: ClockStep) -> None:
+        """The wall clock was moved against the monotonic one."""
 
     def nodes_changed(self, nodes: list[NodeInfo]) -> None:
         """A node began, drained, left or was declared lost."""
@@ -117,8 +117,8 @@ class View(NamedTuple):
     ready: bool
     pool: PoolStats
     unreported: int
-    snapshot_at: int
-    """When the state was last made durable and the log cut behind it, or when the node started."""
+    snapshot_at_s: float
+    """Monotonic: when the state was last made durable and the log cut behind it, or when the node started."""
 
 
 class Node:
@@ -152,7 +152,7 @@ class Node:
         self._snapshots = snapshots
         self._verifier = verifier
         self._observer = observer
-        self._steps_watch = ClockWatch(clock)
+        self._clock_watch = ClockWatch(clock)
         self._clock = clock
         self._outbox = Outbox(patience_s=2.0)
         self._planning = Planning(database, machine)
@@ -165,7 +165,7 @@ class Node:
         self._wait_s = 0.0
         self._stop_by_s: float | None = None
         self._stopped = False
-        self._snapshot_at = clock.now_ms()
+        self._snapshot_at_s = clock.monotonic_s()
         self._pool_stats, self._pool_seen_at_s = deliveries.pool_stats(), 0.0
         self._reload_nodes()
         self._view = self._look(log.status())
@@ -220,8 +220,9 @@ class Node:
 
     def step(self) -> None:
         """One turn. Raises what must stop the process: a failed disk, a log it cannot read."""
-        if stepped := self._steps_watch.stepped_ms():
-            self._observer.clock_stepped(stepped)
+        if step := self._clock_watch.look():
+            self._observer.clock_stepped(step)
+            self._planning.clock_stepped(step)
         self._backlog.extend(self._log.poll(0.0 if self._backlog else self._wait_s))
         if self._snapshots.take_installed():
             self._adopt_snapshot()
@@ -249,12 +250,12 @@ class Node:
             self._life.working,
             self._pool_stats,
             len(self._outbox),
-            self._snapshot_at,
+            self._snapshot_at_s,
         )
 
     def _compact(self) -> None:
         self._log.compact(self._database.make_durable())
-        self._snapshot_at = self._clock.now_ms()
+        self._snapshot_at_s = self._clock.monotonic_s()
 
     def _next_batch(self) -> list[Entry]:
         batch, size = [], 0

@@ -30,6 +30,7 @@ from chronos_worker.progress import Progress
 from chronos_worker.proposals import Anchors, Completer
 from chronos_worker.raft import open_log
 from chronos_worker.settings import WorkerSettings
+from chronos_worker.skew import SkewThread, SkewWatch, ask_over_http
 from chronos_worker.state_machine.machine import StateMachine
 from chronos_worker.store.database import Database
 from chronos_worker.store.planning_queries import get_anchor
@@ -103,17 +104,21 @@ class Worker:
                 clock=clock,
                 next_incarnation=data.next_incarnation,
             )
-            status = StatusDesk(self.node, database, progress, metrics, clock, events.notes)
+            skew = SkewWatch(settings.node.node_id, ask_over_http(settings.secret), clock, events)
+            status = StatusDesk(self.node, database, progress, metrics, clock, events.notes, skew.readings)
             reads = Reads(database, desk, progress, status.age_ms)
             tester = WebhookTester(settings.dispatch, log, clock, status.term)
             members = MemberChanges(self.node, status.leader_url)
             admin = Admin(self.node, status.leadership, tester.send, set_level, verifier, members, backups)
-            app = ControlApp(settings.secret, _routes(desk, reads, status, admin))
+            app = ControlApp(settings.secret, _routes(desk, reads, status, admin, clock))
+            watching = SkewThread(lambda: _look_at_clocks(skew, self.node))
+            opened.callback(watching.close)
             self.control = opened.enter_context(
                 closing(ControlServer(settings.control_host, settings.control_port, app))
             )
             pool.start()
             self.control.start()
+            watching.start()
             self._raft = raft
             self._opened = opened.pop_all()
 
@@ -147,11 +152,19 @@ def anchors(database: Database) -> Anchors:
     return anchor
 
 
-def _routes(desk: Desk, reads: Reads, status: StatusDesk, admin: Admin) -> dict[tuple[str, str], Handler]:
+def _look_at_clocks(skew: SkewWatch, node: Node) -> None:
+    view = node.view
+    skew.look(view.nodes, leads=view.log.role == "leader")
+
+
+def _routes(
+    desk: Desk, reads: Reads, status: StatusDesk, admin: Admin, clock: Clock
+) -> dict[tuple[str, str], Handler]:
     return {
         ("POST", "/v1/propose"): lambda body: desk.propose(decode(body, Proposal)),
         ("POST", "/v1/query"): lambda body: reads.answer(decode(body, Query)),
         ("POST", "/v1/admin"): lambda body: admin.answer(decode(body, AdminCall)),
         ("GET", "/v1/status"): lambda _: status.status(),
         ("GET", "/v1/metrics"): lambda _: status.families(),
+        ("GET", "/v1/clock"): lambda _: clock.now_ms(),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from flask import Response
@@ -18,6 +17,7 @@ from chronos_common.logs import LEVELS
 from chronos_common.protocol import (
     AddMember,
     AdminCall,
+    ClockReading,
     CompareReplicas,
     Done,
     RemoveMember,
@@ -53,7 +53,12 @@ class MemberAnswer(Schema):
     journal_bytes = fields.Integer()
     database_bytes = fields.Integer()
     clock_skew_ms = fields.Integer(
-        metadata={"description": "Its clock minus this API process's, give or take the time this request took."}
+        allow_none=True,
+        metadata={"description": "Its wall clock minus the leader's, as the leader measures it; null: not measured."},
+    )
+    clock_error_ms = fields.Integer(
+        allow_none=True,
+        metadata={"description": "By how much the measured skew may be wrong: half the time it took to ask."},
     )
     started_at = Instant()
     problems = fields.List(fields.String())
@@ -243,10 +248,12 @@ def _ask(call: AdminCall, *, to_leader: bool = False) -> Response:
 
 def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
     """All workers' views put together; of the cluster's own rows the most recent are shown."""
-    now = time.time_ns() // 1_000_000
     known = [status for status in statuses.values() if status is not None]
     newest = max(known, key=lambda status: status.applied_index, default=None)
     leader = max((s for s in known if s.role == "leader" and s.has_quorum), key=lambda s: s.term, default=None)
+    clocks = {clock.node_id: clock for clock in leader.clocks} if leader else {}
+    if leader:
+        clocks[leader.node_id] = ClockReading(leader.node_id, 0, 0)
     return {
         "cluster_id": newest.cluster_id if newest else None,
         "leader": leader.node_id if leader else None,
@@ -258,7 +265,7 @@ def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
         ]
         if newest
         else [],
-        "workers": [_member(url, status, now) for url, status in statuses.items()],
+        "workers": [_member(url, status, clocks) for url, status in statuses.items()],
         "nodes": [
             {
                 "node_id": node.node_id,
@@ -272,9 +279,10 @@ def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
     }
 
 
-def _member(url: str, status: WorkerStatus | None, now: int) -> dict[str, Any]:
+def _member(url: str, status: WorkerStatus | None, clocks: dict[str, ClockReading]) -> dict[str, Any]:
     if status is None:
         return {"url": url, "reachable": False, "problems": ["does not answer"]}
+    clock = clocks.get(status.node_id)
     return {
         "url": url,
         "reachable": True,
@@ -293,7 +301,8 @@ def _member(url: str, status: WorkerStatus | None, now: int) -> dict[str, Any]:
         "breakers_open": status.breakers_open,
         "journal_bytes": status.journal_bytes,
         "database_bytes": status.database_bytes,
-        "clock_skew_ms": status.now - now,
+        "clock_skew_ms": clock.offset_ms if clock else None,
+        "clock_error_ms": clock.error_ms if clock else None,
         "started_at": instant_text(status.started_at),
         "problems": list(status.problems),
     }

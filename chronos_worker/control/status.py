@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 
 from chronos_common import VERSION
 from chronos_common.clock import Clock
-from chronos_common.protocol import MetricFamily, PeerStatus, WorkerStatus
+from chronos_common.protocol import ClockReading, MetricFamily, PeerStatus, WorkerStatus
 from chronos_worker.metrics import Metrics
 from chronos_worker.node import Node, View
 from chronos_worker.progress import Progress
 from chronos_worker.raft import LogStatus
+from chronos_worker.skew import SkewReading
 from chronos_worker.store.database import Database
 from chronos_worker.store.execution_queries import get_counts
 from chronos_worker.store.restore_progress import Restore, get_restore
@@ -28,6 +29,7 @@ class StatusDesk:
         metrics: Metrics,
         clock: Clock,
         notes: Callable[[], tuple[str, ...]],
+        skews: Callable[[], dict[str, SkewReading]],
     ) -> None:
         self._node = node
         self._database = database
@@ -35,6 +37,7 @@ class StatusDesk:
         self._metrics = metrics
         self._clock = clock
         self._notes = notes
+        self._skews = skews
         self._started_at = clock.now_ms()
 
     def age_ms(self) -> int:
@@ -59,6 +62,7 @@ class StatusDesk:
         view, log = self._node.view, self._node.view.log
         with self._database.read() as connection:
             restore = get_restore(connection)
+        skews = self._skews()
         return WorkerStatus(
             node_id=log.node_id,
             incarnation=view.claim.incarnation if view.claim else 0,
@@ -76,7 +80,6 @@ class StatusDesk:
             last_index=log.last_index,
             age_ms=_age_ms(log),
             started_at=self._started_at,
-            now=self._clock.now_ms(),
             peers=tuple(_peer(log, node_id) for node_id in sorted(log.members)),
             nodes=view.nodes,
             seats=next((node.seats for node in view.nodes if node.node_id == log.node_id), 0),
@@ -85,8 +88,14 @@ class StatusDesk:
             breakers_open=view.pool.open_breakers,
             journal_bytes=log.journal_bytes,
             database_bytes=self._database.size(),
-            snapshot_age_ms=max(0, self._clock.now_ms() - view.snapshot_at),
-            problems=(*_problems(log), *([] if restore is None else [_told(restore)]), *self._notes()),
+            snapshot_age_ms=int((self._clock.monotonic_s() - view.snapshot_at_s) * 1_000),
+            problems=(
+                *_problems(log),
+                *_skewed(skews),
+                *([] if restore is None else [_told(restore)]),
+                *self._notes(),
+            ),
+            clocks=tuple(ClockReading(name, *skew) for name, skew in sorted(skews.items())),
         )
 
     def families(self) -> list[MetricFamily]:
@@ -130,3 +139,13 @@ def _problems(log: LogStatus) -> Iterator[str]:
         yield f"{log.node_id} is no member of the cluster any more: stop it, or add it again"
     for peer, text in log.problems.items():
         yield f"{peer}: {text}"
+
+
+def _skewed(skews: dict[str, SkewReading]) -> Iterator[str]:
+    for node_id, skew in sorted(skews.items()):
+        if skew.is_too_far:
+            way, effect = ("ahead of", "early") if skew.offset_ms > 0 else ("behind", "late")
+            yield (
+                f"the clock of {node_id} is {abs(skew.offset_ms) / 1_000:.1f} s (± {skew.error_ms / 1_000:.3f} s) {way} "
+                f"the leader's: if it led, everything would come that much {effect}"
+            )

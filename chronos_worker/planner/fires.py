@@ -28,12 +28,31 @@ class Answer(NamedTuple):
     next_fire_time: int | None
 
 
-def plan_fires(due: Sequence[DueJob], now: int, seats: Seats) -> Fire | None:
-    """One command that answers the due jobs, in order, until it is full; None if there is none."""
+class Leap(NamedTuple):
+    """The instants after `before`, up to and including `after`, over which the wall clock was moved forward.
+
+    Moved back, it leapt over none: `after` lies before `before`.
+    """
+
+    before: int
+    after: int
+
+    def __contains__(self, instant: object) -> bool:
+        return isinstance(instant, int) and self.before < instant <= self.after
+
+
+NOTHING_LEAPT: Final = Leap(0, 0)
+
+
+def plan_fires(due: Sequence[DueJob], now: int, seats: Seats, leap: Leap = NOTHING_LEAPT) -> Fire | None:
+    """One command that answers the due jobs, in order, until it is full; None if there is none.
+
+    `leap` is the last one of the planner's own clock.
+    """
     items: list[FireItem] = []
     runs = 0
     for job in due:
-        item = _item(job, now, seats)
+        item = _item(job, now, seats, leap)
         items.append(item)
         runs += len(item.runs)
         if runs >= MAX_RUNS:
@@ -41,9 +60,9 @@ def plan_fires(due: Sequence[DueJob], now: int, seats: Seats) -> Fire | None:
     return Fire(now, seats.claims, tuple(items)) if items else None
 
 
-def _item(job: DueJob, now: int, seats: Seats) -> FireItem:
+def _item(job: DueJob, now: int, seats: Seats, leap: Leap) -> FireItem:
     schedule = parse_schedule(job.schedule, job.timezone)
-    answer = answer_due(job, schedule, now)
+    answer = answer_due(job, schedule, now, leap)
     return FireItem(
         job.seq,
         job.version,
@@ -54,11 +73,12 @@ def _item(job: DueJob, now: int, seats: Seats) -> FireItem:
     )
 
 
-def answer_due(job: DueJob, schedule: Schedule, now: int) -> Answer:
+def answer_due(job: DueJob, schedule: Schedule, now: int, leap: Leap = NOTHING_LEAPT) -> Answer:
     """How the occurrences of `job` from its next fire time up to `now` are answered.
 
     An occurrence within its grace simply runs, and so do its punctual successors, one a command. An
-    older one makes the whole stretch up to `now` a misfire, answered by the job's policy.
+    older one makes the whole stretch up to `now` a misfire, answered by the job's policy. What the clock leapt
+    over was not missed: where the policy is to skip what is late, the last of it runs and stands for the rest.
     """
     first = job.next_fire_time
     following = schedule.next_after(first, job.created_at)
@@ -67,9 +87,9 @@ def answer_due(job: DueJob, schedule: Schedule, now: int) -> Answer:
     last = first
     if following is not None and following <= now:
         last = schedule.last_at_or_before(now, job.created_at) or first
-    if job.misfire.policy is MisfirePolicy.SKIP:
+    if job.misfire.policy is MisfirePolicy.SKIP and first not in leap:
         return _skip(job, schedule, first, last)
-    if job.misfire.policy is MisfirePolicy.FIRE_ONCE:
+    if job.misfire.policy is not MisfirePolicy.FIRE_ALL:
         return _fire_once(job, schedule, first, last)
     return _fire_all(job, schedule, first, last, now)
 

@@ -31,7 +31,7 @@ def cluster_status(session: Session) -> None:
     click.echo(f"cluster {found['cluster_id'] or '-'}: leader {leader}, term {term}, {quorum}")
     columns = [
         ("NODE", "node_id"), ("ROLE", "role"), ("READY", "ready"), ("APPLIED", "applied_index"), ("AGE MS", "age_ms"),
-        ("IN FLIGHT", "in_flight"), ("SEATS", "seats"), ("VERSION", "version"),
+        ("IN FLIGHT", "in_flight"), ("SEATS", "seats"), ("VERSION", "version"), ("CLOCK MS", "clock_skew_ms"),
         ("URL", "url"), ("PROBLEMS", "problems"),
     ]  # fmt: skip
     printer.rows(found["workers"], columns, empty="no worker is known")

@@ -5,9 +5,11 @@ import pytest
 
 from chronos_api.app import create_app
 from chronos_api.keys import hash_key
+from chronos_api.resources.cluster import cluster_answer
 from chronos_api.settings import settings_from
 from chronos_common.config.keys import ApiKey
-from tests.support.processes import free_port
+from chronos_common.protocol import ClockReading
+from tests.support.processes import free_port, worker_status
 
 
 def changed(worker, **fields):
@@ -39,6 +41,16 @@ def test_the_cluster_status_shows_every_worker(api):
     assert status["nodes"][0]["state"] == "live"
 
 
+def test_the_cluster_status_shows_clocks_as_the_leader_measured_them(worker):
+    status = worker_status(f"http://{worker[1].cluster.control.address}")
+    follower = msgspec.structs.replace(status, node_id="node-2", role="follower")
+    silent = msgspec.structs.replace(follower, node_id="node-3")
+    leader = msgspec.structs.replace(status, clocks=(ClockReading("node-2", -1_500, 3),))
+    shown = cluster_answer({"http://1": leader, "http://2": follower, "http://3": silent})
+    clocks = [(worker["clock_skew_ms"], worker["clock_error_ms"]) for worker in shown["workers"]]
+    assert clocks == [(0, 0), (-1_500, 3), (None, None)]
+
+
 def test_the_metrics_have_the_promised_names(api, job):
     text = api.get("/metrics").text
     for name in (
@@ -46,7 +58,7 @@ def test_the_metrics_have_the_promised_names(api, job):
         "chronos_raft_peers", "chronos_raft_term", "chronos_raft_commit_index", "chronos_raft_applied_index",
         "chronos_lateness_seconds", "chronos_dispatch_queue_depth", "chronos_dispatch_in_flight",
         "chronos_retries_total", "chronos_circuit_breakers_open", "chronos_commit_latency_seconds",
-        "chronos_snapshot_age_seconds",
+        "chronos_snapshot_age_seconds", "chronos_clock_steps_total", "chronos_clock_skew_seconds",
     ):  # fmt: skip
         assert name in text, name
     assert job["id"] not in text

@@ -91,6 +91,12 @@ class Ledger:
                 "SELECT seq FROM jobs WHERE id = ?", (ids.from_text(job.id),)
             ).scalar_one()
 
+    def seq_of_execution(self, execution):
+        with self.database.read() as connection:
+            return connection.exec_driver_sql(
+                "SELECT seq FROM executions WHERE id = ?", (ids.from_text(execution.id),)
+            ).scalar_one()
+
     def executions(self, **read):
         with self.database.read() as connection:
             page = execution_queries.list_executions(connection, ListExecutions(descending=False, **read))

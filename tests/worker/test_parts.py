@@ -21,7 +21,6 @@ from chronos_common.commands import (
 )
 from chronos_common.models import AttemptStatus, NodeInfo, NodeState, RetryPolicy
 from chronos_common.protocol import Busy, NotLeader, Outcome, Pending, Proposal, Rejected
-from chronos_worker.clock_watch import ClockWatch
 from chronos_worker.desk import MAX_WAITING, Desk, Slip
 from chronos_worker.life import PATIENCE_S, Life
 from chronos_worker.node import pack_entries
@@ -150,27 +149,6 @@ def test_the_desk_is_bounded():
     for n in range(MAX_WAITING):
         desk._admit(Slip(str(n), None))
     assert isinstance(desk.propose(proposal()), Busy)
-
-
-class ManualClock:
-    def __init__(self):
-        self.wall, self.mono = 1_000_000, 0.0
-
-    def now_ms(self):
-        return self.wall
-
-    def monotonic_s(self):
-        return self.mono
-
-
-def test_a_moved_wall_clock_is_noticed_and_running_is_not():
-    clock = ManualClock()
-    watch = ClockWatch(clock)
-    clock.wall, clock.mono = clock.wall + 5_000, 5.0
-    assert watch.stepped_ms() == 0
-    clock.wall -= 3_600_000
-    assert watch.stepped_ms() == -3_600_000
-    assert watch.stepped_ms() == 0
 
 
 def row(incarnation, state=NodeState.LIVE):
