@@ -3,6 +3,10 @@
 Every change of shared state is one of these. Whatever needs a clock, chance, a schedule or configuration
 was decided by the proposer and is carried inside; applying a command is a function of (rows, command).
 
+Each command has a level: the first at which every build reads it. A build announces the highest level it reads
+(`READS`), and nobody proposes a command above the level that all members have announced (docs/adr/0006). A new
+command, or a new field that changes what applying does, takes the next level.
+
 An entry of the log is one envelope byte (`ENVELOPE_VERSION`) and a msgpack list of commands: many
 commands travel in one entry. A decoder that meets an unknown envelope, tag or field type raises
 `UnknownCommand`, and the node stops rather than skip what its peers may apply.
@@ -10,13 +14,17 @@ commands travel in one entry. A decoder that meets an unknown envelope, tag or f
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from chronos_common.models import AttemptStatus, JobSpec, NodeInfo, Skipped
 
 ENVELOPE_VERSION: Final = 1
+FIRST_LEVEL: Final = 1
+"""Every build reads this; a member that has announced nothing yet is taken to read no more."""
+READS: Final = 1
+"""The highest level of commands that this build reads."""
 MAX_ENTRY_BYTES: Final = 256 * 1024
 """Bound of one log entry. The Raft layer moves nothing larger."""
 
@@ -25,8 +33,10 @@ class UnknownCommand(Exception):
     """The log holds something this version cannot read. Never skipped: the node stops."""
 
 
-class _Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Base of all commands."""
+class _Command(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of all commands. A field this build does not know is as bad as an unknown command."""
+
+    level: ClassVar[int] = FIRST_LEVEL
 
 
 # --- what a client may ask for; `id`s, times and next fire times are filled in by the leader ---
@@ -259,6 +269,16 @@ class ReleaseNode(_Command, frozen=True, tag="release_node"):
     state: str
 
 
+class RaiseLevel(_Command, frozen=True, tag="raise_level"):
+    """From here on commands up to level `raise_to` may be in the log, if all `members` announced that they read them.
+
+    The level never falls. A node that does not read it stops here, before it meets what it cannot read.
+    """
+
+    raise_to: int
+    members: tuple[str, ...]
+
+
 class ForgetNode(_Command, frozen=True, tag="forget_node"):
     """Drop the row of a node that is no member any more and runs nothing."""
 
@@ -286,22 +306,31 @@ class TakeDigest(_Command, frozen=True, tag="take_digest"):
 
 
 class ReportDigest(_Command, frozen=True, tag="report_digest"):
-    """What a node found: its digest at `index`. Changes no row; every node compares what it hears."""
+    """What a node found: its digest at `index`. Changes no row; every node compares what it hears.
+
+    Rows of different `schema`, as there are while versions are mixed, have different digests and are not compared.
+    """
 
     token: str
     node_id: str
     index: int
     sha256: str
+    schema: str
 
 
 Command = (
     ClientRequest | Fire | StartAttempts | RecordResults | AnnounceNode | ReleaseNode
-    | ForgetNode | Prune | Barrier | TakeDigest | ReportDigest
+    | ForgetNode | RaiseLevel | Prune | Barrier | TakeDigest | ReportDigest
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Command]] = msgspec.msgpack.Decoder(list[Command])
 _ENVELOPE = bytes([ENVELOPE_VERSION])
+
+
+def level_of(command: Command | Change) -> int:
+    """The level of a command; a client's request has that of the change it asks for."""
+    return command.change.level if isinstance(command, ClientRequest) else command.level
 
 
 def encode_command(command: Command) -> bytes:

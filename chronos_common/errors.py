@@ -6,6 +6,7 @@
     ├── Forbidden             the key may not do this
     ├── NotFound              no such job, execution, version
     ├── Conflict              a name is taken, or the thing is in the wrong state
+    ├── NeedsUpgrade          not every member runs a version that knows this
     ├── PreconditionFailed    If-Match names an older version
     ├── TooLarge              a body or field is over its bound
     ├── RateLimited           too many requests from this client
@@ -91,6 +92,14 @@ class Conflict(ChronosError):
     exit_status = 5
 
 
+class NeedsUpgrade(ChronosError):
+    """A feature waits until every member of the cluster runs a version that reads its commands."""
+
+    code = "needs_upgrade"
+    http_status = 409
+    exit_status = 5
+
+
 class PreconditionFailed(ChronosError):
     """If-Match names a version that is no longer the current one."""
 
@@ -150,7 +159,7 @@ class Internal(ChronosError):
 BY_CODE: dict[str, type[ChronosError]] = {
     kind.code: kind
     for kind in (
-        InvalidRequest, Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed,
+        InvalidRequest, Unauthenticated, Forbidden, NotFound, Conflict, NeedsUpgrade, PreconditionFailed,
         TooLarge, RateLimited, Unavailable, Restoring, OutcomeUnknown, Internal,
     )
 }  # fmt: skip

@@ -79,20 +79,24 @@ class _Frozen(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of every value below: immutable, and defaults cost nothing on the wire."""
 
 
-class BasicAuth(_Frozen, frozen=True, tag="basic"):
+class _Replicated(_Frozen, frozen=True, forbid_unknown_fields=True):
+    """Base of what commands carry: a field this build does not know must not be passed over."""
+
+
+class BasicAuth(_Replicated, frozen=True, tag="basic"):
     """HTTP Basic credentials (RFC 7617)."""
 
     username: str
     password: str
 
 
-class BearerAuth(_Frozen, frozen=True, tag="bearer"):
+class BearerAuth(_Replicated, frozen=True, tag="bearer"):
     """An OAuth 2.0 style bearer token (RFC 6750)."""
 
     token: str
 
 
-class ApiKeyAuth(_Frozen, frozen=True, tag="api_key"):
+class ApiKeyAuth(_Replicated, frozen=True, tag="api_key"):
     """A key sent in one named header."""
 
     api_key: str
@@ -102,7 +106,7 @@ class ApiKeyAuth(_Frozen, frozen=True, tag="api_key"):
 Auth = BasicAuth | BearerAuth | ApiKeyAuth
 
 
-class HttpTarget(_Frozen, frozen=True, tag="http"):
+class HttpTarget(_Replicated, frozen=True, tag="http"):
     """A webhook. `body` is text, sent as it is, or any JSON value, sent as JSON; None sends no body."""
 
     url: str
@@ -114,7 +118,7 @@ class HttpTarget(_Frozen, frozen=True, tag="http"):
     """Inclusive ranges of HTTP status codes that count as success."""
 
 
-class RetryPolicy(_Frozen, frozen=True):
+class RetryPolicy(_Replicated, frozen=True):
     """Backoff `initial × multiplier^(n-1)`, capped, with full jitter; `max_attempts` counts the first try."""
 
     max_attempts: int = 3
@@ -123,7 +127,7 @@ class RetryPolicy(_Frozen, frozen=True):
     multiplier: float = 2.0
 
 
-class Misfire(_Frozen, frozen=True):
+class Misfire(_Replicated, frozen=True):
     """How late is too late, and what to do then.
 
     Occurrences no older than `grace_ms` are always fired one by one. `window_ms` and `cap` bound
@@ -136,14 +140,14 @@ class Misfire(_Frozen, frozen=True):
     cap: int = 100
 
 
-class Retention(_Frozen, frozen=True):
+class Retention(_Replicated, frozen=True):
     """How long finished executions of a job are kept: whichever bound is reached first."""
 
     max_age_ms: int = 30 * 86_400_000
     max_count: int = 1_000
 
 
-class JobSpec(_Frozen, frozen=True):
+class JobSpec(_Replicated, frozen=True):
     """A job as its owner wrote it, with every default filled in. A new version is a new spec."""
 
     name: str
@@ -202,7 +206,7 @@ class Attempt(_Frozen, frozen=True):
     timings_ms: dict[str, float] = {}
 
 
-class Skipped(_Frozen, frozen=True):
+class Skipped(_Replicated, frozen=True):
     """The stretch of occurrences a skipped row stands for, both ends included.
 
     `count` is exact unless `at_least`, which marks a stretch too long to count one by one.
@@ -262,6 +266,8 @@ class NodeInfo(_Frozen, frozen=True):
     """How many deliveries it runs at once."""
     version: str = ""
     announced_at: int = 0
+    reads: int = 1
+    """The highest level of commands it reads."""
 
 
 def is_final(status: ExecutionStatus) -> bool:

@@ -386,10 +386,15 @@ class BackupPart(_Message, frozen=True, tag="backup_part"):
 
 
 class ReplicasCompared(_Message, frozen=True, tag="replicas_compared"):
-    """The SHA-256 of all rows at `index` by node; `missing` are live nodes that did not report in time."""
+    """The SHA-256 of all rows at `index` by node; `missing` are live nodes that did not report in time.
+
+    `schemas` by node: only rows of equal schema are compared.
+    """
 
     index: int
+    agrees: bool
     digests: dict[str, str]
+    schemas: dict[str, str]
     missing: tuple[str, ...]
 
 
@@ -455,6 +460,8 @@ class WorkerStatus(_Message, frozen=True):
     """Since the state was last made durable and the log cut behind it, or since the start."""
     problems: tuple[str, ...] = ()
     """Sentences for an operator: unreachable peers, refused connections, clock steps."""
+    level: int = 1
+    """The highest level of commands that may be proposed: every member reads it."""
     clocks: tuple[ClockReading, ...] = ()
     """The clocks of the other nodes, on the leader only."""
 

@@ -23,7 +23,6 @@ from chronos_common.logs import configure_logging, set_level
 from chronos_worker.data_dir import DataDir, DataDirError
 from chronos_worker.raft import BadLogConfig, DataDirectoryBusy, FatalLogError, WrongDataDirectory
 from chronos_worker.settings import settings_from
-from chronos_worker.store.schema import NewerSchema
 from chronos_worker.worker import Worker
 
 CONFIGURATION: Final = 2
@@ -50,7 +49,7 @@ def run(path: Path | None) -> int:
         worker = Worker(settings, data, log=log, set_level=set_level)
     except (InvalidConfig, BadLogConfig) as error:
         return _refuse(str(error), CONFIGURATION)
-    except (DataDirError, DataDirectoryBusy, WrongDataDirectory, NewerSchema) as error:
+    except (DataDirError, DataDirectoryBusy, WrongDataDirectory) as error:
         return _refuse(str(error), DATA_DIRECTORY)
     except FatalLogError as error:
         return _refuse(str(error), FAILED)

@@ -13,6 +13,7 @@ from chronos_common.config.checks import MIN_SECRET
 
 _NODE_FILE: Final = "node_id"
 _INCARNATION_FILE: Final = "incarnation"
+_VERSION_FILE: Final = "version"
 _LOCK_FILE: Final = "lock"
 
 
@@ -94,6 +95,24 @@ class DataDir:
         _write_durably(self.path / _INCARNATION_FILE, str(following))
         self._incarnation = following
         return following
+
+    @property
+    def version(self) -> str:
+        """The version of Chronos that last worked here; empty if none has."""
+        file = self.path / _VERSION_FILE
+        return file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else ""
+
+    def used_by(self, version: str) -> None:
+        """Remember which version works here, once it has found that it can.
+
+        Raises:
+            DataDirError: it cannot be kept.
+        """
+        if version != self.version:
+            try:
+                _write_durably(self.path / _VERSION_FILE, version)
+            except OSError as error:
+                raise self._unwritable(error) from error
 
     def own_secret(self, name: str) -> str:
         """The secret a single node made for itself; made now if there is none.

@@ -18,10 +18,14 @@ _ENDED: Final = (NodeState.LOST, NodeState.LEFT)
 class Life:
     """This process as the cluster knows it.
 
-    `next_incarnation(at_least)` gives a number never used by this node before, already on disk.
+    `reads` is the highest level of commands this build reads. `next_incarnation(at_least)` gives a number never
+    used by this node before, already on disk.
     """
 
-    def __init__(self, node_id: str, control_url: str, seats: int, next_incarnation: Callable[[int], int]) -> None:
+    def __init__(
+        self, node_id: str, control_url: str, seats: int, reads: int, next_incarnation: Callable[[int], int]
+    ) -> None:
+        self._reads = reads
         self._node_id = node_id
         self._control_url = control_url
         self._seats = seats
@@ -87,6 +91,7 @@ class Life:
             self._seats,
             VERSION,
             now,
+            self._reads,
         )
         return [AnnounceNode(now, node)]
 

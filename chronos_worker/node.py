@@ -16,12 +16,14 @@ from typing import Final, NamedTuple, Protocol
 from chronos_common.clock import Clock
 from chronos_common.commands import (
     MAX_ENTRY_BYTES,
+    READS,
     Barrier,
     Claim,
     Command,
     encode_command,
     is_take_digest,
     join_entry,
+    level_of,
 )
 from chronos_common.models import NodeInfo, NodeState
 from chronos_common.protocol import Busy, NotLeader, Outcome, Rejected
@@ -31,6 +33,7 @@ from chronos_worker.deliveries import Deliveries
 from chronos_worker.desk import Desk, Slip
 from chronos_worker.dispatch import PoolStats
 from chronos_worker.leader import Planning, Pruning, plan_forgetting
+from chronos_worker.levels import Raising, needs_upgrade
 from chronos_worker.life import Life
 from chronos_worker.outbox import Outbox
 from chronos_worker.planner.presence import Presence
@@ -106,6 +109,8 @@ class NodeSettings:
     """A node silent for longer is declared lost."""
     drain_grace_s: float = 30.0
     """How long running requests may go on after the node was told to stop."""
+    reads: int = READS
+    """The highest level of commands this build reads."""
 
 
 class View(NamedTuple):
@@ -117,6 +122,8 @@ class View(NamedTuple):
     ready: bool
     pool: PoolStats
     unreported: int
+    level: int
+    """The highest level of commands that may be proposed."""
     snapshot_at_s: float
     """Monotonic: when the state was last made durable and the log cut behind it, or when the node started."""
 
@@ -157,8 +164,9 @@ class Node:
         self._outbox = Outbox(patience_s=2.0)
         self._planning = Planning(database, machine)
         self._pruning = Pruning(database)
+        self._raising = Raising()
         self._presence = Presence(settings.node_grace_s, watch_gap_s=settings.node_grace_s / 4)
-        self._life = Life(settings.node_id, settings.control_url, settings.seats, next_incarnation)
+        self._life = Life(settings.node_id, settings.control_url, settings.seats, settings.reads, next_incarnation)
         self._backlog: deque[Committed] = deque()
         self._errands: deque[Callable[[], None]] = deque()
         self._nodes: list[NodeInfo] = []
@@ -250,6 +258,7 @@ class Node:
             self._life.working,
             self._pool_stats,
             len(self._outbox),
+            self._machine.level,
             self._snapshot_at_s,
         )
 
@@ -356,18 +365,21 @@ class Node:
         else:
             self._presence.forget()
             self._planning.forget()
-        encoded = [encode_command(command) for command in commands]
-        encoded += self._requests(slips, now, leads, status)
-        self._send(encoded)
+        self._send(self._encode(commands) + self._requests(slips, now, leads, status))
         for command in self._verifier.plan(now_s, leads=leads):
-            self._send([encode_command(command)])
+            self._send(self._encode([command]))
         self._report(now_s)
+
+    def _encode(self, commands: list[Command]) -> list[bytes]:
+        """Commands for the log; what not every member reads is held back, and planned again."""
+        return [encode_command(command) for command in commands if level_of(command) <= self._machine.level]
 
     def _lead(self, now: int, now_s: float, status: LogStatus) -> list[Command]:
         strangers = {node.node_id: math.inf for node in self._nodes if node.node_id not in status.members}
         self._presence.watch(strangers | status.peers_contact, now_s)
         commands: list[Command] = [*self._presence.lost(self._nodes, self._settings.node_id, now, now_s)]
         commands += plan_forgetting(self._nodes, status.members)
+        commands += self._raising.plan(self._machine.level, status.members, self._nodes, now_s)
         if not self._backlog and not self._machine.restoring:
             commands += self._planning.plan(now, now_s, self._within_reach(status))
             commands += self._pruning.plan(now, now_s)
@@ -388,6 +400,9 @@ class Node:
                 encoded.append(encode_command(Barrier(slip.key)))
             elif not leads:
                 self._turn_away([slip], NotLeader(self._url_of(status.leader_id)))
+            elif (level := level_of(slip.proposal.change)) > self._machine.level:
+                reason = needs_upgrade(level, self._machine.level, status.members, self._nodes)
+                self._desk.answer(slip.key, Outcome(0, Rejected("needs_upgrade", reason)))
             else:
                 try:
                     request = encode_command(self._completer.complete(slip.proposal, now))
@@ -404,7 +419,7 @@ class Node:
         """Propose results, each its own entry: they may go through another node."""
         claim = self._life.claim
         while claim is not None and (command := self._outbox.next_command(claim, now_s)) is not None:
-            if not self._send([encode_command(command)]):
+            if not self._send(self._encode([command])):
                 self._outbox.unsent(command)
                 return
 

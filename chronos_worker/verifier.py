@@ -31,11 +31,14 @@ class Comparison(NamedTuple):
     index: int  # type: ignore[assignment]  # the field's own word; nobody calls tuple.index here
     reports: dict[str, str]
     """The digest by node id."""
+    schemas: dict[str, str]
+    """The schema of the rows by node id."""
 
     @property
     def agrees(self) -> bool:
-        """Whether all reports so far are the same."""
-        return len(set(self.reports.values())) <= 1
+        """Whether all reports so far on rows of the same schema are the same."""
+        found = {(self.schemas[node_id], sha256) for node_id, sha256 in self.reports.items()}
+        return len(found) == len(set(self.schemas.values()))
 
 
 class Verifier:
@@ -78,7 +81,7 @@ class Verifier:
     def taken(self, token: str, index: int) -> None:
         """The rows are at the index to digest, now: hold them and begin."""
         with self._changed:
-            self._kept[token] = Comparison(token, index, {})
+            self._kept[token] = Comparison(token, index, {}, {})
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         if self._ours:
@@ -101,6 +104,7 @@ class Verifier:
             comparison = self._kept.get(report.token)
             if comparison is None:
                 return
+            comparison.schemas[report.node_id] = report.schema
             comparison.reports[report.node_id] = report.sha256
             if report.node_id == self._node_id:
                 self._unseen.pop(report.token, None)
@@ -115,7 +119,8 @@ class Verifier:
             if future.done():
                 del self._ours[token]
                 digest = future.result()
-                self._unseen[token] = (ReportDigest(token, self._node_id, digest.index, digest.sha256), -_PATIENCE_S)
+                report = ReportDigest(token, self._node_id, digest.index, digest.sha256, digest.schema)
+                self._unseen[token] = (report, -_PATIENCE_S)
         for token, (report, said_at_s) in list(self._unseen.items()):
             if token not in self._kept:
                 del self._unseen[token]

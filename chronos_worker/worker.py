@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
-from chronos_common import ids
+from chronos_common import VERSION, ids
 from chronos_common.clock import Clock, SystemClock
 from chronos_common.protocol import AdminCall, Proposal, Query, decode
 from chronos_worker.backups import Backups
@@ -19,7 +19,7 @@ from chronos_worker.control.reads import Reads
 from chronos_worker.control.server import ControlApp, ControlServer, Handler
 from chronos_worker.control.status import StatusDesk
 from chronos_worker.control.webhook_test import WebhookTester
-from chronos_worker.data_dir import DataDir
+from chronos_worker.data_dir import DataDir, DataDirError
 from chronos_worker.deliveries import Deliveries
 from chronos_worker.desk import Desk
 from chronos_worker.dispatch import DispatchPool
@@ -34,7 +34,7 @@ from chronos_worker.skew import SkewThread, SkewWatch, ask_over_http
 from chronos_worker.state_machine.machine import StateMachine
 from chronos_worker.store.database import Database
 from chronos_worker.store.planning_queries import get_anchor
-from chronos_worker.store.schema import known_revisions
+from chronos_worker.store.schema import NewerData, known_revisions
 from chronos_worker.store.snapshots import Snapshots
 from chronos_worker.verifier import Verifier
 
@@ -59,11 +59,12 @@ class Worker:
         clock = clock or SystemClock()
         self._stopping = False
         with ExitStack() as opened:
-            database = opened.enter_context(closing(Database(data.path / "chronos.sqlite3")))
+            database = opened.enter_context(closing(open_database(data, settings.node.reads)))
             snapshots = Snapshots(database)
             raft = opened.enter_context(closing(open_log(settings.raft, snapshots)))
             pool = opened.enter_context(closing(DispatchPool(settings.dispatch, wake=raft.wake, log=log)))
-            machine = StateMachine(database)
+            data.used_by(VERSION)
+            machine = StateMachine(database, settings.node.reads)
             background = ThreadPoolExecutor(1, thread_name_prefix="verifier")
             opened.callback(background.shutdown, wait=True, cancel_futures=True)
             desk, progress = Desk(raft.wake), Progress(machine.applied_index)
@@ -137,6 +138,22 @@ class Worker:
     def close(self) -> None:
         """Give everything back, last opened first."""
         self._opened.close()
+
+
+def open_database(data: DataDir, reads: int) -> Database:
+    """The rows in a data directory, brought to this version's schema.
+
+    Raises:
+        DataDirError: a newer version wrote them.
+    """
+    try:
+        return Database(data.path / "chronos.sqlite3", reads)
+    except NewerData as error:
+        wrote = f"Chronos {data.version}" if data.version else "a newer version of Chronos"
+        raise DataDirError(
+            f"the data directory {data.path} was last used by {wrote}, and this is Chronos {VERSION}: {error}. "
+            f"There is no way back: start {wrote} again, or a newer one"
+        ) from error
 
 
 def anchors(database: Database) -> Anchors:

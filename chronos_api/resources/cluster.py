@@ -72,6 +72,7 @@ class NodeAnswer(Schema):
     state = Choice("live", "draining", "lost", "left")
     seats = fields.Integer()
     version = fields.String()
+    reads = fields.Integer(metadata={"description": "The highest level of commands that it reads."})
 
 
 class PeerAnswer(Schema):
@@ -90,6 +91,9 @@ class ClusterAnswer(Schema):
     term = fields.Integer(allow_none=True)
     has_quorum = fields.Boolean()
     members = fields.List(fields.Nested(PeerAnswer))
+    level = fields.Integer(
+        allow_none=True, metadata={"description": "The highest level of commands in use: every member reads it."}
+    )
     workers = fields.List(fields.Nested(MemberAnswer))
     nodes = fields.List(fields.Nested(NodeAnswer))
 
@@ -124,6 +128,7 @@ class DigestAnswer(Schema):
 
     node_id = fields.String()
     sha256 = fields.String()
+    schema = fields.String(metadata={"description": "The schema of its rows; only equal ones are compared."})
 
 
 class VerifyAnswer(Schema):
@@ -219,8 +224,11 @@ class Verify(MethodView):
             raise TypeError(f"the worker answered with {type(reply).__name__}")
         found = {
             "index": reply.index,
-            "agrees": not reply.missing and len(set(reply.digests.values())) == 1,
-            "digests": [{"node_id": name, "sha256": digest} for name, digest in sorted(reply.digests.items())],
+            "agrees": reply.agrees and not reply.missing,
+            "digests": [
+                {"node_id": name, "sha256": digest, "schema": reply.schemas[name]}
+                for name, digest in sorted(reply.digests.items())
+            ],
             "missing": list(reply.missing),
         }
         return answer(found)
@@ -265,6 +273,7 @@ def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
         ]
         if newest
         else [],
+        "level": newest.level if newest else None,
         "workers": [_member(url, status, clocks) for url, status in statuses.items()],
         "nodes": [
             {
@@ -273,6 +282,7 @@ def cluster_answer(statuses: dict[str, WorkerStatus | None]) -> dict[str, Any]:
                 "state": node.state.value,
                 "seats": node.seats,
                 "version": node.version,
+                "reads": node.reads,
             }
             for node in (newest.nodes if newest else ())
         ],

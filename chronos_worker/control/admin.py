@@ -114,7 +114,8 @@ class Admin:
         if comparison is None:
             return Rejected("unavailable", "the comparison could not be begun: the cluster has no leader right now")
         digests = dict(comparison.reports)
-        return ReplicasCompared(comparison.index, digests, tuple(sorted(nodes - digests.keys())))
+        missing = tuple(sorted(nodes - digests.keys()))
+        return ReplicasCompared(comparison.index, comparison.agrees, digests, dict(comparison.schemas), missing)
 
     def _log_level(self, level: str) -> AdminReply:
         try:

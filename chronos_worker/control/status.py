@@ -95,6 +95,7 @@ class StatusDesk:
                 *([] if restore is None else [_told(restore)]),
                 *self._notes(),
             ),
+            level=view.level,
             clocks=tuple(ClockReading(name, *skew) for name, skew in sorted(skews.items())),
         )
 
@@ -146,6 +147,6 @@ def _skewed(skews: dict[str, SkewReading]) -> Iterator[str]:
         if skew.is_too_far:
             way, effect = ("ahead of", "early") if skew.offset_ms > 0 else ("behind", "late")
             yield (
-                f"the clock of {node_id} is {abs(skew.offset_ms) / 1_000:.1f} s (± {skew.error_ms / 1_000:.3f} s) {way} "
-                f"the leader's: if it led, everything would come that much {effect}"
+                f"the clock of {node_id} is {abs(skew.offset_ms) / 1_000:.1f} s (± {skew.error_ms / 1_000:.3f} s) "
+                f"{way} the leader's: if it led, everything would come that much {effect}"
             )

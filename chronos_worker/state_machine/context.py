@@ -38,10 +38,14 @@ class Applying:
         self.due_from = NEVER
         """The earliest instant (ms) at which a row written here is due."""
         meta = dict(
-            self.rows("SELECT key, value FROM meta WHERE key IN ('next_job_seq', 'next_execution_seq', ?)", RESTORE)
+            self.rows(
+                "SELECT key, value FROM meta WHERE key IN ('next_job_seq', 'next_execution_seq', 'level', ?)", RESTORE
+            )
         )
         self.next_job_seq = int(meta["next_job_seq"])
         self.next_execution_seq = int(meta["next_execution_seq"])
+        self.level = int(meta["level"])
+        """The highest level of commands that may stand in the log."""
         self.restore = decode_restore(meta[RESTORE]) if RESTORE in meta else None
         """The restore under way: nothing is fired and nothing else changed meanwhile."""
 

@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple, assert_never
 
+from chronos_common import VERSION
 from chronos_common.commands import (
+    FIRST_LEVEL,
+    READS,
     AbortRestore,
     AnnounceNode,
     Barrier,
@@ -27,6 +30,7 @@ from chronos_common.commands import (
     ForgetNode,
     JobBatch,
     Prune,
+    RaiseLevel,
     RecordResults,
     ReleaseNode,
     ReplayExecution,
@@ -36,6 +40,7 @@ from chronos_common.commands import (
     StartAttempts,
     TakeDigest,
     TriggerJob,
+    UnknownCommand,
     UpdateJob,
     decode_entry,
 )
@@ -65,10 +70,11 @@ class Entry(NamedTuple):
 
 
 class StateMachine:
-    """Applies entries to one database. For the node's thread only."""
+    """Applies entries to one database. For the node's thread only. `reads`: the highest level it can apply."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reads: int = READS) -> None:
         self._database = database
+        self._reads = reads
         self.me: Claim | None = None
         """This node's announced life; effects for other lives are not ours to perform."""
         self.running: Counter[str] = Counter()
@@ -79,11 +85,14 @@ class StateMachine:
         """Whether the rows are being filled from a backup, and nothing in them is due yet."""
         self.applied_index = 0
         self.applied_term = 0
+        self.level = FIRST_LEVEL
+        """The highest level of commands that may be proposed."""
         self.reload()
 
     def reload(self) -> None:
         """Take position and seat counts from the rows: at start and after a snapshot was installed."""
         self.applied_index, self.applied_term = self._database.applied()
+        self.level = self._database.level()
         with self._database.look() as connection:
             counted = connection.exec_driver_sql(
                 "SELECT node_id, count(*) FROM executions "
@@ -110,7 +119,7 @@ class StateMachine:
         Entries at or below the applied index were applied before and are passed over.
 
         Raises:
-            UnknownCommand: an entry this build cannot read; nothing of the batch is applied.
+            UnknownCommand: an entry this build cannot read, or a level it does not; nothing of the batch is applied.
             sqlite3.Error, sqlalchemy.exc.DBAPIError: the disk failed; the caller must stop the node.
         """
         fresh = [entry for entry in entries if entry.index > self.applied_index]
@@ -125,11 +134,17 @@ class StateMachine:
                 if entry.data:
                     for command in decode_entry(entry.data):
                         _apply_command(tx, command)
+            if tx.level > self._reads:
+                raise UnknownCommand(
+                    f"the cluster goes on to command level {tx.level}, and this is Chronos {VERSION}, "
+                    f"which reads up to {self._reads}: start a newer version on this node"
+                )
             last = fresh[-1]
             _close(tx, last)
         self.running = running
         self.due_from = tx.due_from
         self.restoring = tx.restore is not None
+        self.level = tx.level
         self.applied_index, self.applied_term = last.index, last.term
         return tx.effects
 
@@ -142,6 +157,7 @@ def _close(tx: Applying, last: Entry) -> None:
             (last.term, "applied_term"),
             (tx.next_job_seq, "next_job_seq"),
             (tx.next_execution_seq, "next_execution_seq"),
+            (tx.level, "level"),
         ],
     )
     tx.change_many(
@@ -168,6 +184,8 @@ def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901, PLR09
             nodes.announce_node(tx, command)
         case ReleaseNode():
             nodes.release_node(tx, command)
+        case RaiseLevel():
+            nodes.raise_level(tx, command)
         case ForgetNode():
             nodes.forget_node(tx, command)
         case Prune():

@@ -12,27 +12,44 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine
 
+from chronos_common.commands import READS
 from chronos_worker.store.engines import reader_engine, writer_engine
-from chronos_worker.store.schema import migrate
+from chronos_worker.store.schema import NewerData, migrate
 
 _COPY_PAGES: Final = 2_000
 _HASH_CHUNK: Final = 1 << 20
 
 
 class Database:
-    """The SQLite file of one worker. `write` and `look` are for the node's thread only, `read` for any."""
+    """The SQLite file of one worker. `write` and `look` are for the node's thread only, `read` for any.
 
-    def __init__(self, path: Path) -> None:
+    Raises:
+        NewerData: its schema, or the level of the commands that made its rows (above `reads`), is not known here.
+    """
+
+    def __init__(self, path: Path, reads: int = READS) -> None:
         self.path = path
+        self.reads = reads
         self._open()
 
     def _open(self) -> None:
         self._writer: Engine = writer_engine(self.path)
-        migrate(self._writer)
+        try:
+            migrate(self._writer)
+            self._check_level()
+        except BaseException:
+            self._writer.dispose()
+            raise
         self._readers: Engine = reader_engine(self.path)
         # Held open: a checkout from the pool costs more than the statements of a small transaction.
         self._node_writer = self._writer.connect()
         self._node_reader = self._readers.connect()
+
+    def _check_level(self) -> None:
+        with self._writer.begin() as connection:
+            level = _level(connection)
+        if level > self.reads:
+            raise NewerData(f"its cluster is at command level {level}, this version reads up to {self.reads}")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -61,6 +78,11 @@ class Database:
                 ).all()
             )
         return int(rows["applied_index"]), int(rows["applied_term"])
+
+    def level(self) -> int:
+        """The highest level of commands that may stand in the log after what was applied."""
+        with self._readers.begin() as connection:
+            return _level(connection)
 
     def make_durable(self) -> int:
         """Sync everything applied so far to disk; returns the applied index that now survives power loss.
@@ -125,6 +147,10 @@ class Database:
         self._node_reader.close()
         self._readers.dispose()
         self._writer.dispose()
+
+
+def _level(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'level'").scalar_one())
 
 
 def sha256_of(file: Path) -> str:

@@ -24,10 +24,11 @@ _CHUNK: Final = 1_000
 
 
 class Digest(NamedTuple):
-    """`sha256` of every replicated row as of `index`, in hex."""
+    """`sha256` of every replicated row as of `index`, in hex; rows of another `schema` have another one."""
 
     index: int  # type: ignore[assignment]  # the field's own word; nobody calls tuple.index here
     sha256: str
+    schema: str
 
 
 def digest_of(connection: Connection) -> Digest:
@@ -39,4 +40,5 @@ def digest_of(connection: Connection) -> Digest:
         found = connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY {key}")  # noqa: S608 - constants
         while rows := found.fetchmany(_CHUNK):
             digest.update(pack([tuple(row) for row in rows]))
-    return Digest(index, digest.hexdigest())
+    schema = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    return Digest(index, digest.hexdigest(), schema)

@@ -183,10 +183,10 @@ def attempt_of(
     )
 
 
-NODE_COLUMNS: Final = "node_id, incarnation, state, control_url, seats, version, announced_at"
+NODE_COLUMNS: Final = "node_id, incarnation, state, control_url, seats, version, announced_at, reads"
 
 
 def node_of(row: Any) -> NodeInfo:
     """A node from a row of NODE_COLUMNS."""
-    node_id, incarnation, state, control_url, seats, version, announced_at = row
-    return NodeInfo(node_id, incarnation, NodeState(state), control_url, seats, version, announced_at)
+    node_id, incarnation, state, control_url, seats, version, announced_at, reads = row
+    return NodeInfo(node_id, incarnation, NodeState(state), control_url, seats, version, announced_at, reads)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 import migrations
 
 
-class NewerSchema(Exception):
+class NewerData(Exception):
     """The data was written by a newer version of Chronos; this one must not touch it."""
 
 
@@ -21,17 +21,14 @@ def migrate(engine: Engine) -> None:
     """Run every migration that is missing.
 
     Raises:
-        NewerSchema: the file is at a revision this build does not know.
+        NewerData: the file is at a revision this build does not know.
     """
     config = _config()
     script = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
         current = get_revision(connection)
         if current is not None and current not in known_revisions():
-            raise NewerSchema(
-                f"the data directory is at schema {current}, this build knows up to {script.get_current_head()}: "
-                "start it with the version that wrote it, or a newer one"
-            )
+            raise NewerData(f"its rows are of schema {current}, this version knows up to {script.get_current_head()}")
         if current == script.get_current_head():
             return
         config.attributes["connection"] = connection

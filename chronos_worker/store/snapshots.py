@@ -31,8 +31,9 @@ class Snapshots:
 
         Raises:
             ValueError: the copy is not at (index, term).
+            NewerData: this build must not touch it.
         """
-        check = Database(file)
+        check = Database(file, self._database.reads)
         try:
             found = check.applied()
             check.make_durable()

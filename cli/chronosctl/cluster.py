@@ -28,7 +28,8 @@ def cluster_status(session: Session) -> None:
         return
     quorum = "has a quorum" if found["has_quorum"] else "has NO quorum: nothing can be changed"
     leader, term = found["leader"] or "-", found["term"] or "-"
-    click.echo(f"cluster {found['cluster_id'] or '-'}: leader {leader}, term {term}, {quorum}")
+    level = found.get("level") or "-"
+    click.echo(f"cluster {found['cluster_id'] or '-'}: leader {leader}, term {term}, command level {level}, {quorum}")
     columns = [
         ("NODE", "node_id"), ("ROLE", "role"), ("READY", "ready"), ("APPLIED", "applied_index"), ("AGE MS", "age_ms"),
         ("IN FLIGHT", "in_flight"), ("SEATS", "seats"), ("VERSION", "version"), ("CLOCK MS", "clock_skew_ms"),
@@ -39,7 +40,13 @@ def cluster_status(session: Session) -> None:
     columns = [("MEMBER", "node_id"), ("RAFT ADDRESS", "address"), ("VOTES", "votes")]
     printer.rows(found["members"], columns, empty="no member is known")
     click.echo()
-    columns = [("KNOWN NODE", "node_id"), ("STATE", "state"), ("SEATS", "seats"), ("LIFE", "incarnation")]
+    columns = [
+        ("KNOWN NODE", "node_id"),
+        ("STATE", "state"),
+        ("SEATS", "seats"),
+        ("LIFE", "incarnation"),
+        ("READS", "reads"),
+    ]
     printer.rows(found["nodes"], columns, empty="no node has registered")
 
 
@@ -91,7 +98,11 @@ def verify(session: Session, wait: str) -> None:
     if printer.format != "table":
         printer.data(found)
     else:
-        printer.rows(found["digests"], [("NODE", "node_id"), ("SHA-256 OF ITS ROWS", "sha256")], empty="none")
+        printer.rows(
+            found["digests"],
+            [("NODE", "node_id"), ("SCHEMA", "schema"), ("SHA-256 OF ITS ROWS", "sha256")],
+            empty="none",
+        )
         verdict = "all live workers hold the same rows" if found["agrees"] else "the workers do NOT agree"
         silent = f"; no answer from {', '.join(found['missing'])}" if found["missing"] else ""
         click.echo(f"at index {found['index']}: {verdict}{silent}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from chronos_common.commands import Claim
+from chronos_common.commands import READS, Claim
 from chronos_common.models import NodeInfo
 from chronos_common.protocol import Proposal, ProposeReply
 from chronos_worker.clock_watch import ClockStep
@@ -166,6 +166,10 @@ class World:
             name, directory, disk, NodeClock(self.clock), self.random.getrandbits(32), self.random.choice([2, 10, 50])
         )
 
+    def reads(self, _name: str) -> int:
+        """The highest level of commands the build on a node reads."""
+        return READS
+
     # -- processes ----------------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
@@ -173,7 +177,7 @@ class World:
         machine = self.nodes[name]
         machine.lives += 1
         machine.paused_until = 0.0
-        database = SimDatabase(machine.directory / "chronos.sqlite3")
+        database = SimDatabase(machine.directory / "chronos.sqlite3", self.reads(name))
         try:
             machine.process = self._process(machine, database, Random(f"{machine.seed} {machine.lives}"))
         except Crashed:
@@ -187,11 +191,11 @@ class World:
         name = machine.name
         snapshots = Snapshots(database)
         log = WatchedLog(name, self._open_log(machine, snapshots, chance), self.laws, self.note)
-        state_machine = StateMachine(database)
+        state_machine = StateMachine(database, self.reads(name))
         pool = SimPool(name, self.targets, machine.clock.now_ms, self._may_send(name, database), self.note)
         desk = Desk(log.wake)
         node = Node(
-            NodeSettings(name, f"http://{name}", machine.seats, node_grace_s=4.0),
+            NodeSettings(name, f"http://{name}", machine.seats, node_grace_s=4.0, reads=self.reads(name)),
             log=log,
             database=database,
             machine=state_machine,

@@ -7,7 +7,7 @@ import pytest
 from chronos_common.commands import Barrier, encode_entry
 from chronos_worker.state_machine.machine import Entry, StateMachine
 from chronos_worker.store.database import Database, sha256_of
-from chronos_worker.store.schema import NewerSchema
+from chronos_worker.store.schema import NewerData
 from chronos_worker.store.snapshots import Snapshots
 
 
@@ -82,5 +82,5 @@ def test_a_failed_transaction_leaves_no_trace(database):
 def test_a_newer_schema_is_refused(database, tmp_path):
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(NewerSchema, match="schema 9999"):
+    with pytest.raises(NewerData, match="of schema 9999, this version knows up to"):
         Database(tmp_path / "a.sqlite3")

@@ -157,7 +157,7 @@ def row(incarnation, state=NodeState.LIVE):
 
 def new_life():
     counter = itertools.count(1)
-    return Life("n1", "http://c", 5, lambda at_least: max(next(counter), at_least))
+    return Life("n1", "http://c", 5, 1, lambda at_least: max(next(counter), at_least))
 
 
 def test_a_life_is_announced_until_the_rows_show_it():

@@ -72,11 +72,11 @@ def test_a_difference_is_told_and_old_comparisons_are_forgotten(database):
     verifier = verifier_of(database, Later(), found)
     for number in range(MAX_KEPT + 1):
         verifier.taken(f"t{number}", number)
-    verifier.reported(ReportDigest("t8", "n1", 8, "aa"))
+    verifier.reported(ReportDigest("t8", "n1", 8, "aa", "s"))
     assert not found
-    verifier.reported(ReportDigest("t8", "n2", 8, "bb"))
+    verifier.reported(ReportDigest("t8", "n2", 8, "bb", "s"))
     assert found[0].reports == {"n1": "aa", "n2": "bb"}
-    verifier.reported(ReportDigest("t0", "n2", 0, "cc"))
+    verifier.reported(ReportDigest("t0", "n2", 0, "cc", "s"))
     assert len(found) == 1
 
 
