@@ -11,8 +11,9 @@ from tests.support.processes import SECRET, Process, free_port, wait_for, worker
 class Cluster:
     """Workers n1, n2, n3 ... of one cluster."""
 
-    def __init__(self, directory, size=3):
+    def __init__(self, directory, size=3, **settings):
         self.directory = directory
+        self.settings = settings
         self.names = [f"n{number}" for number in range(1, size + 1)]
         self.raft = {name: f"127.0.0.1:{free_port()}" for name in self.names}
         self.control = {name: f"127.0.0.1:{free_port()}" for name in self.names}
@@ -42,6 +43,7 @@ class Cluster:
                     "peers": [{"id": peer, "address": self.raft[peer]} for peer in members if peer != name],
                 },
                 "control": {"address": self.control[name]},
+                **self.settings,
             },
             "api": {"workers": list(self.urls.values())},
             "logging": {"format": "json"},
@@ -57,6 +59,14 @@ class Cluster:
         process = self.processes.pop(name)
         process.kill()
         process.close()
+
+    def drain(self, name):
+        """Stop a node as an operator would; its exit status."""
+        process = self.processes.pop(name)
+        try:
+            return process.terminate()
+        finally:
+            process.close()
 
     def status(self, name):
         return worker_status(self.urls[name])
@@ -79,8 +89,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(directory, size=3):
-    running = Cluster(directory, size)
+def cluster(directory, size=3, **settings):
+    running = Cluster(directory, size, **settings)
     try:
         running.start()
         yield running

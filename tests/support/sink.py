@@ -1,9 +1,16 @@
-"""A target that records every request it gets."""
+"""A target that records every request it gets.
+
+`/?ms=300` answers after so many milliseconds; `/hang` answers a first attempt only once `released` is set.
+"""
 
 import contextlib
 import http.server
 import threading
+import time
 from collections import Counter, defaultdict
+from urllib.parse import parse_qs, urlsplit
+
+LONGEST_S = 60.0
 
 
 class Sink:
@@ -12,6 +19,9 @@ class Sink:
     def __init__(self):
         self.requests = Counter()
         self.attempts = defaultdict(list)
+        self.arrived_s = []
+        self.released = threading.Event()
+        self._closing = threading.Event()
         self._lock = threading.Lock()
         sink = self
 
@@ -19,10 +29,17 @@ class Sink:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                attempt = int(self.headers["X-Chronos-Attempt"])
                 with sink._lock:
                     key = self.headers["Idempotency-Key"]
                     sink.requests[key] += 1
-                    sink.attempts[key].append(int(self.headers["X-Chronos-Attempt"]))
+                    sink.attempts[key].append(attempt)
+                    sink.arrived_s.append(time.monotonic())
+                url = urlsplit(self.path)
+                if url.path == "/hang" and attempt == 1:
+                    sink.released.wait(LONGEST_S)
+                if asked := parse_qs(url.query).get("ms"):
+                    sink._closing.wait(int(asked[0]) / 1_000)
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -37,6 +54,8 @@ class Sink:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def close(self):
+        self.released.set()
+        self._closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
