@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants docker-check bench bench-quick snapshots profile clean
+.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants upgrade-fixture docker-check bench
+.PHONY: bench-quick snapshots profile clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +55,9 @@ sim: $(VENV)/.dev ## SEEDS=n FROM=first: whole clusters simulated under faults, 
 
 sim-mutants: $(VENV)/.dev ## rules broken on purpose, which the simulation has to notice
 	$(BIN)/python -m tests.sim mutants
+
+upgrade-fixture: $(VENV)/.dev ## the data directory that later versions are tested with: once, when a version is released
+	$(BIN)/python -m tests.upgrade.make_fixture
 
 docker-check: ## build the image and try it with a real engine, started here if none runs (as root, on Debian)
 	@docker/check.sh

@@ -1,12 +1,15 @@
 """The replica: copies, replacement, durability, and the schema as both sides state it."""
 
 import contextlib
+import importlib
+import sqlite3
 
 import pytest
 
-from chronos_common.commands import Barrier, encode_entry
+from chronos_common.commands import FIRST_LEVEL, Barrier, encode_entry
 from chronos_worker.state_machine.machine import Entry, StateMachine
 from chronos_worker.store.database import Database, sha256_of
+from chronos_worker.store.planning_queries import list_nodes
 from chronos_worker.store.schema import NewerData
 from chronos_worker.store.snapshots import Snapshots
 
@@ -84,3 +87,21 @@ def test_a_newer_schema_is_refused(database, tmp_path):
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(NewerData, match="of schema 9999, this version knows up to"):
         Database(tmp_path / "a.sqlite3")
+
+
+def test_rows_of_the_first_schema_are_brought_up_to_date_with_all_that_is_in_them(tmp_path):
+    first = importlib.import_module("migrations.versions.0001_first")
+    path = tmp_path / "old.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as old, old:
+        for statement in first.STATEMENTS:
+            old.execute(statement)
+        old.execute("INSERT INTO nodes VALUES ('n1', 7, 'live', 'http://c', 5, '0.0.9', 1)")
+        old.execute("UPDATE meta SET value = 42 WHERE key = 'applied_index'")
+        old.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        old.execute("INSERT INTO alembic_version VALUES ('0001')")
+    database = Database(path)
+    with database.read() as connection:
+        (node,) = list_nodes(connection)
+    assert (node.node_id, node.incarnation, node.reads) == ("n1", 7, FIRST_LEVEL)
+    assert (database.applied()[0], database.level()) == (42, FIRST_LEVEL)
+    database.close()

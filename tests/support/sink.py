@@ -29,6 +29,7 @@ class Sink:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
                 attempt = int(self.headers["X-Chronos-Attempt"])
                 with sink._lock:
                     key = self.headers["Idempotency-Key"]
