@@ -343,7 +343,7 @@ class World:
         if machine.process is None:
             return
         with machine.process.database.read() as connection:
-            index, found = digest_of(connection)
+            index, found, _ = digest_of(connection)
         known = self.digests.setdefault(index, found)
         if known != found:
             raise LawBroken(f"{machine.name} has other rows at index {index} than another node had there")
