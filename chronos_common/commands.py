@@ -216,6 +216,20 @@ class StartAttempts(_Command, frozen=True, tag="start"):
     items: tuple[Start, ...]
 
 
+class Move(_Command, frozen=True, array_like=True):
+    """A pending execution is due at `due_at` instead of `expected`, if it still is due then."""
+
+    execution_seq: int
+    expected: int
+    due_at: int
+
+
+class MoveDue(_Command, frozen=True, tag="move_due"):
+    """The leader's clock was set back: what waits for an instant waits as long as it had to, and no longer."""
+
+    items: tuple[Move, ...]
+
+
 class Response(_Command, frozen=True):
     """What came back from a target, as far as it is kept."""
 
@@ -320,7 +334,7 @@ class ReportDigest(_Command, frozen=True, tag="report_digest"):
 
 Command = (
     ClientRequest | Fire | StartAttempts | RecordResults | AnnounceNode | ReleaseNode
-    | ForgetNode | RaiseLevel | Prune | Barrier | TakeDigest | ReportDigest
+    | MoveDue | ForgetNode | RaiseLevel | Prune | Barrier | TakeDigest | ReportDigest
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

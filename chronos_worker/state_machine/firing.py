@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, Final
 
-from chronos_common.commands import Claim, Fire, FireItem, StartAttempts
+from chronos_common.commands import Claim, Fire, FireItem, MoveDue, StartAttempts
 from chronos_common.models import ConcurrencyPolicy, SkipReason, Trigger
 from chronos_worker.state_machine.context import Applying, as_json
 from chronos_worker.state_machine.effects import Assigned
@@ -87,6 +87,19 @@ def apply_start(tx: Applying, command: StartAttempts) -> None:
         "attempt_status = 'running', started_at = ? WHERE seq = ?",
         started,
     )
+
+
+def apply_moves(tx: Applying, command: MoveDue) -> None:
+    """Let pending executions be due at other instants, each if it is still due when the planner saw it."""
+    for item in command.items:
+        moved = tx.change(
+            "UPDATE executions SET due_at = ? WHERE seq = ? AND status = 'pending' AND due_at = ?",
+            item.due_at,
+            item.execution_seq,
+            item.expected,
+        )
+        if moved:
+            tx.due(item.due_at)
 
 
 def _jobs_as_planned(tx: Applying, items: tuple[FireItem, ...]) -> dict[int, JobFacts]:

@@ -29,6 +29,7 @@ from chronos_common.commands import (
     Fire,
     ForgetNode,
     JobBatch,
+    MoveDue,
     Prune,
     RaiseLevel,
     RecordResults,
@@ -177,6 +178,9 @@ def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901, PLR09
             tx.effects.append(Planned())
         case StartAttempts():
             firing.apply_start(tx, command)
+            tx.effects.append(Planned())
+        case MoveDue():
+            firing.apply_moves(tx, command)
             tx.effects.append(Planned())
         case RecordResults():
             results.apply_results(tx, command)

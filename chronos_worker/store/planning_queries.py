@@ -35,6 +35,16 @@ def list_due_executions(connection: Connection, now: int, limit: int) -> list[Du
     return [DueExecution(seq, attempt) for seq, attempt in rows.all()]
 
 
+def list_waiting(connection: Connection, after: tuple[int, int], limit: int) -> list[tuple[int, int]]:
+    """(due_at, seq) of pending executions that come after `after` in this order."""
+    rows = connection.exec_driver_sql(
+        "SELECT due_at, seq FROM executions WHERE status = 'pending' AND (due_at, seq) > (?, ?) "
+        "ORDER BY due_at, seq LIMIT ?",
+        (*after, limit),
+    )
+    return [(due_at, seq) for due_at, seq in rows.all()]
+
+
 def get_next_due(connection: Connection, after: int) -> int | None:
     """The earliest instant later than `after` at which a job or a pending execution is due."""
     found = connection.exec_driver_sql(

@@ -6,7 +6,8 @@ import threading
 import pytest
 import structlog
 
-from chronos_common.commands import Fire
+from chronos_common import ids
+from chronos_common.commands import Fire, FireItem, Run, TriggerJob
 from chronos_common.models import (
     AttemptStatus,
     ConcurrencyPolicy,
@@ -15,16 +16,17 @@ from chronos_common.models import (
     MisfirePolicy,
     NodeInfo,
     NodeState,
+    RetryPolicy,
     SkipReason,
 )
 from chronos_common.schedules import parse_schedule
 from chronos_worker.clock_watch import THRESHOLD_MS, ClockStep, ClockWatch
 from chronos_worker.dispatch import DeliveryResult
 from chronos_worker.events import NOTE_LIFETIME_S, Events
-from chronos_worker.leader import Planning
+from chronos_worker.leader import MOVES_PER_PLAN, Planning
 from chronos_worker.metrics import Metrics
 from chronos_worker.skew import BOUND_MS, SkewReading, SkewWatch, ask_over_http, measure
-from tests.state_machine.conftest import Ledger
+from tests.state_machine.conftest import MINUTE, Ledger
 from tests.support.clock import ManualClock
 
 MINUTE_S = 60
@@ -292,6 +294,72 @@ def test_a_leader_with_another_clock_neither_doubles_nor_skips(leader, clock, sk
     assert fired == minutes(noon + 60_000, len(fired))
     assert leader.skipped() == []
     assert fired[-1] >= noon + 14 * 60_000
+
+
+def waiting(leader):
+    with leader.ledger.database.read() as connection:
+        found = connection.exec_driver_sql("SELECT due_at FROM executions WHERE status = 'pending' ORDER BY due_at")
+        return found.scalars().all()
+
+
+def fail_with_retry(leader, seconds):
+    """An attempt fails; the next is due in so many seconds."""
+    job = leader.ledger.create(f"retried-{seconds}", next_fire_time=None, retry_policy=RetryPolicy(max_attempts=3))
+    now = leader.clock.now_ms()
+    asked = leader.ledger.request(TriggerJob(job.id, execution_id=leader.ledger.new_id(now)), at=now)
+    leader.planning.due_from(now)
+    leader.step()
+    seq = leader.ledger.seq_of_execution(asked.answer.execution)
+    leader.ledger.record(seq, 1, AttemptStatus.FAILED, retry_at=now + seconds * 1_000)
+    leader.planning.due_from(0)
+
+
+def test_a_retry_does_not_wait_longer_because_the_clock_was_set_back(leader, clock):
+    fail_with_retry(leader, 5)
+    fail_with_retry(leader, 300)
+    leader.run(1)
+    clock.move(-3_600)
+    leader.run(3)
+    assert [due_at - clock.now_ms() for due_at in waiting(leader)] == [1_000, 296_000]
+    leader.run(2)
+    assert len(waiting(leader)) == 1
+    leader.run(296)
+    assert waiting(leader) == []
+
+
+def test_a_clock_set_back_again_and_again_adds_up(leader, clock):
+    fail_with_retry(leader, 100)
+    for _ in range(3):
+        leader.run(1)
+        clock.move(-3_600)
+    leader.run(1)
+    assert [due_at - clock.now_ms() for due_at in waiting(leader)] == [96_000]
+
+
+def test_moves_the_log_did_not_take_are_planned_again(leader, clock):
+    fail_with_retry(leader, 100)
+    leader.run(1)
+    clock.move(-60)
+    leader.planning.clock_stepped(leader.watch.look())
+    (lost,) = leader.planning.plan(clock.now_ms(), clock.monotonic_s(), [ME])
+    leader.planning.unsent()
+    assert leader.planning.plan(clock.now_ms(), clock.monotonic_s(), [ME]) == [lost]
+
+
+def test_more_waiting_executions_than_one_command_holds_are_all_moved(leader, clock):
+    job = leader.ledger.create("many", concurrency=ConcurrencyPolicy.ALLOW)
+    count = 2 * MOVES_PER_PLAN + 7
+    start = clock.now_ms()
+    runs = tuple(Run(ids.occurrence_id(b"many", n), n, None) for n in range(count))
+    leader.ledger.apply(Fire(start, (), (FireItem(leader.ledger.seq_of(job), 1, MINUTE, None, runs),)))
+    assert waiting(leader) == [start] * count
+    clock.move(-3_600)
+    leader.planning.clock_stepped(leader.watch.look())
+    while commands := leader.planning.plan(clock.now_ms(), clock.monotonic_s(), []):  # nobody works
+        for command in commands:
+            leader.ledger.apply(command)
+            leader.planning.applied(clock.monotonic_s())
+    assert waiting(leader) == [start - 3_600_000] * count
 
 
 # -- comparing --------------------------------------------------------------------------------------------
