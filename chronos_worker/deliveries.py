@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from chronos_common import ids
+from chronos_common.clock import Clock
 from chronos_common.commands import Response, Result
 from chronos_common.models import AttemptStatus, JobSpec, RetryPolicy
+from chronos_worker.clock_watch import ClockStep
 from chronos_worker.dispatch import AttemptKey, Delivery, DeliveryResult, PoolStats
+from chronos_worker.lateness import Begun, Lateness
 from chronos_worker.policies import retry_delay_ms
 from chronos_worker.state_machine.effects import Aborted, Assigned
 from chronos_worker.store.database import Database
@@ -35,24 +38,27 @@ class Dispatcher(Protocol):
 class Observer(Protocol):
     """Who is told of every attempt that ended here."""
 
-    def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None:
-        """An attempt of the occurrence at `fire_time` ended."""
+    def attempt_ended(self, result: DeliveryResult, lateness_ms: int) -> None:
+        """An attempt ended that had begun this long after its occurrence was due."""
 
 
 class _Flight(NamedTuple):
     execution_seq: int
-    fire_time: int
+    begun: Begun
     retry_policy: RetryPolicy
 
 
 class Deliveries:
     """The attempts this life of this node is making."""
 
-    def __init__(self, database: Database, pool: Dispatcher, observer: Observer, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, pool: Dispatcher, observer: Observer, clock: Clock, chance: Callable[[], float]
+    ) -> None:
         self._database = database
         self._pool = pool
         self._observer = observer
         self._chance = chance
+        self._lateness = Lateness(clock)
         self._flights: dict[AttemptKey, _Flight] = {}
         self._keys: dict[tuple[int, int], AttemptKey] = {}
 
@@ -70,7 +76,9 @@ class Deliveries:
             job_id, raw_spec = found
             spec = decode_spec(raw_spec)
             key = (item.execution_id, item.number)
-            self._flights[key] = _Flight(item.execution_seq, item.fire_time, spec.retry_policy)
+            self._flights[key] = _Flight(
+                item.execution_seq, self._lateness.begun(item.fire_time, item.at), spec.retry_policy
+            )
             self._keys[item.execution_seq, item.number] = key
             deliveries.append(_delivery(item, ids.to_text(job_id), spec, term))
         self._pool.submit(deliveries)
@@ -107,9 +115,13 @@ class Deliveries:
             if flight is None:
                 continue  # of a life that is over
             del self._keys[flight.execution_seq, result.attempt]
-            self._observer.attempt_ended(result, flight.fire_time)
+            self._observer.attempt_ended(result, self._lateness.of(flight.begun, result))
             ended.append(self._recorded(flight, result))
         return ended
+
+    def clock_stepped(self, step: ClockStep) -> None:
+        """This node's wall clock was moved."""
+        self._lateness.clock_stepped(step)
 
     def pool_stats(self) -> PoolStats:
         """The pool at a glance."""

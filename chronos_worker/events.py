@@ -31,7 +31,6 @@ class Events:
         self._metrics = metrics
         self._clock = clock
         self._notes: deque[tuple[float, str]] = deque(maxlen=MAX_NOTES)
-        self._stepped_since_s = float("-inf")
         self._states: dict[str, NodeState] = {}
 
     def notes(self) -> tuple[str, ...]:
@@ -39,9 +38,9 @@ class Events:
         now_s = self._clock.monotonic_s()
         return tuple(text for noted_at_s, text in tuple(self._notes) if now_s - noted_at_s < NOTE_LIFETIME_S)
 
-    def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None:
-        """An attempt of the occurrence at `fire_time` ended."""
-        self._metrics.attempt_ended(result, self._lateness_ms(result, fire_time))
+    def attempt_ended(self, result: DeliveryResult, lateness_ms: int) -> None:
+        """An attempt ended that had begun this long after its occurrence was due."""
+        self._metrics.attempt_ended(result, lateness_ms)
         level = logging.DEBUG if result.status is AttemptStatus.SUCCEEDED else logging.INFO
         if not _root.isEnabledFor(level):
             return  # thousands a second: not even the facts are put together
@@ -60,20 +59,8 @@ class Events:
         """A plan was seen applied this long after it was proposed."""
         self._metrics.plan_applied(after_s)
 
-    def _lateness_ms(self, result: DeliveryResult, fire_time: int) -> int:
-        """How long after its occurrence was due an attempt began.
-
-        What a step of the wall clock leapt over was due when the clock was moved, and not before: time since
-        then is counted by the monotonic clock.
-        """
-        by_wall = max(0, result.started_at - fire_time)
-        ran_ms = result.finished_at - result.started_at
-        since_step_ms = (self._clock.monotonic_s() - self._stepped_since_s) * 1_000 - ran_ms
-        return by_wall if since_step_ms < 0 else int(min(since_step_ms, by_wall))
-
     def clock_stepped(self, step: ClockStep) -> None:
         """The wall clock was moved."""
-        self._stepped_since_s = step.since_s
         self._metrics.clock_stepped()
         self._log.warning("clock_stepped", by_ms=step.by_ms)
         self._note(f"the wall clock of this machine was moved by {step.by_ms / 1_000:+.1f} s")

@@ -231,6 +231,7 @@ class Node:
         if step := self._clock_watch.look():
             self._observer.clock_stepped(step)
             self._planning.clock_stepped(step)
+            self._deliveries.clock_stepped(step)
         self._backlog.extend(self._log.poll(0.0 if self._backlog else self._wait_s))
         if self._snapshots.take_installed():
             self._adopt_snapshot()

@@ -95,7 +95,7 @@ class Worker:
                 log=raft,
                 database=database,
                 machine=machine,
-                deliveries=Deliveries(database, pool, events, random.SystemRandom().random),
+                deliveries=Deliveries(database, pool, events, clock, random.SystemRandom().random),
                 desk=desk,
                 completer=Completer(anchors(database), secrets.randbits, known_revisions()),
                 progress=progress,

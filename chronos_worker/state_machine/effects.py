@@ -18,6 +18,8 @@ class Assigned(NamedTuple):
     job_version: int
     fire_time: int
     extra: bytes | None
+    at: int
+    """When that was decided, by the clock of the leader then."""
 
 
 class Aborted(NamedTuple):

@@ -80,7 +80,7 @@ def apply_start(tx: Applying, command: StartAttempts) -> None:
         if attempt != item.number - 1:
             continue
         del pending[item.execution_seq]
-        assign(tx, Assigned(seq, raw_id, item.number, job_seq, job_version, fire_time, extra), claim)
+        assign(tx, Assigned(seq, raw_id, item.number, job_seq, job_version, fire_time, extra, command.at), claim)
         started.append((item.number, claim.node_id, claim.incarnation, command.at, item.execution_seq))
     tx.change_many(
         "UPDATE executions SET status = 'running', due_at = NULL, attempt = ?, node_id = ?, incarnation = ?, "

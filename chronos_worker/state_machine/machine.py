@@ -108,7 +108,7 @@ class StateMachine:
             return []
         with self._database.look() as connection:
             rows = connection.exec_driver_sql(
-                "SELECT seq, id, attempt, job_seq, job_version, fire_time, extra FROM executions "
+                "SELECT seq, id, attempt, job_seq, job_version, fire_time, extra, started_at FROM executions "
                 "WHERE status IN ('pending', 'running') AND status = 'running' AND node_id = ? AND incarnation = ?",
                 (self.me.node_id, self.me.incarnation),
             )

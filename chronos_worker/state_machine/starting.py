@@ -62,7 +62,7 @@ def start(
         tx.due(at)
         return (seq, new.execution_id, job.seq, job.version, "pending", new.cause, new.fire_time, at, at, 0,
                 job.max_attempts, None, None, None, None, None, None, new.extra)  # fmt: skip
-    assign(tx, Assigned(seq, new.execution_id, 1, job.seq, job.version, new.fire_time, new.extra), claim)
+    assign(tx, Assigned(seq, new.execution_id, 1, job.seq, job.version, new.fire_time, new.extra, at), claim)
     return (seq, new.execution_id, job.seq, job.version, "running", new.cause, new.fire_time, at, None, 1,
             job.max_attempts, claim.node_id, claim.incarnation, "running", at, None, None, new.extra)  # fmt: skip
 

@@ -234,7 +234,8 @@ MUTANTS = {
                 """    for command in commands:
         for item in getattr(command, "items", ()):
             for run in getattr(item, "runs", ())[:1]:
-                early = Assigned(1, run.execution_id, 1, item.job_seq, item.version, run.fire_time, None)
+                at = run.fire_time
+                early = Assigned(1, run.execution_id, 1, item.job_seq, item.version, at, None, at)
                 self._deliveries.begin([early], 1)
     return commands""",
             ),

@@ -90,7 +90,7 @@ class Ear:
     def clock_stepped(self, step: ClockStep) -> None: ...
     def nodes_changed(self, nodes: list[NodeInfo]) -> None: ...
     def life_began(self, claim: Claim) -> None: ...
-    def attempt_ended(self, result: DeliveryResult, fire_time: int) -> None: ...
+    def attempt_ended(self, result: DeliveryResult, lateness_ms: int) -> None: ...
 
 
 @dataclass
@@ -199,7 +199,7 @@ class World:
             log=log,
             database=database,
             machine=state_machine,
-            deliveries=Deliveries(database, pool, Ear(), chance.random),
+            deliveries=Deliveries(database, pool, Ear(), machine.clock, chance.random),
             desk=desk,
             completer=Completer(anchors(database), chance.getrandbits),
             progress=Progress(state_machine.applied_index),

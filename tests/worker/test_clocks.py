@@ -23,6 +23,7 @@ from chronos_common.schedules import parse_schedule
 from chronos_worker.clock_watch import THRESHOLD_MS, ClockStep, ClockWatch
 from chronos_worker.dispatch import DeliveryResult
 from chronos_worker.events import NOTE_LIFETIME_S, Events
+from chronos_worker.lateness import Lateness
 from chronos_worker.leader import MOVES_PER_PLAN, Planning
 from chronos_worker.metrics import Metrics
 from chronos_worker.skew import BOUND_MS, SkewReading, SkewWatch, ask_over_http, measure
@@ -109,46 +110,86 @@ def test_a_step_is_counted_and_told_for_an_hour(events, metrics, clock):
     assert events.notes() == ()
 
 
-def ended(clock, *, ran_ms=200, attempt=1):
-    """An attempt that ended just now, after `ran_ms`."""
-    started = clock.now_ms() - ran_ms
-    return DeliveryResult(bytes(16), attempt, AttemptStatus.SUCCEEDED, False, started, started + ran_ms)
+# -- measuring --------------------------------------------------------------------------------------------
 
 
-def lateness_s(events, metrics, result, fire_time):
-    before = value(metrics, "chronos_lateness_seconds_sum")
-    events.attempt_ended(result, fire_time)
-    return round(value(metrics, "chronos_lateness_seconds_sum") - before, 3)
+class Attempt:
+    """One attempt on this node, decided by a leader whose clock is `apart` seconds ahead of ours just then."""
+
+    def __init__(self, lateness, clock, fire_time, *, way_s=0.002, apart_s=0.0):
+        self.lateness, self.clock = lateness, clock
+        at = clock.now_ms() + int(apart_s * 1_000)
+        clock.run(way_s)
+        self.begun = lateness.begun(fire_time, at)
+
+    def send(self, after_s=0.0, takes_s=0.2):
+        self.clock.run(after_s)
+        self.started = self.clock.now_ms()
+        self.takes_s = takes_s
+        self.clock.run(takes_s)
+        return self
+
+    @property
+    def lateness_ms(self):
+        finished = self.started + int(self.takes_s * 1_000)
+        result = DeliveryResult(bytes(16), 1, AttemptStatus.SUCCEEDED, False, self.started, finished)
+        return self.lateness.of(self.begun, result)
 
 
-def test_lateness_is_measured_from_the_fire_time(events, metrics, clock):
-    assert lateness_s(events, metrics, ended(clock), clock.now_ms() - 1_200) == 1.0
+@pytest.fixture
+def lateness(clock):
+    return Lateness(clock)
+
+
+def step(lateness, clock, seconds, watch=None):
+    watch = watch or ClockWatch(clock)
+    clock.run(0.05)
+    clock.move(seconds)
+    lateness.clock_stepped(watch.look())
+
+
+def test_lateness_counts_from_the_fire_time_through_log_and_queue(lateness, clock):
+    attempt = Attempt(lateness, clock, clock.now_ms() - 1_000, way_s=1.5).send(after_s=0.25)
+    assert attempt.lateness_ms == 2_750
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_step_of_the_wall_clock_is_no_lateness(events, metrics, clock, hours):
-    due = clock.now_ms() + 600_000  # an occurrence in ten minutes
-    watch = ClockWatch(clock)
-    clock.run(1)
-    clock.move(hours * 3_600)
-    events.clock_stepped(watch.look())
-    clock.run(0.3)
-    assert lateness_s(events, metrics, ended(clock, ran_ms=200), due) <= 1.1  # a second passed between the looks
+def test_a_step_of_the_leaders_own_clock_over_an_occurrence_is_no_lateness(lateness, clock, hours):
+    fire_time = clock.now_ms() + 600_000
+    step(lateness, clock, hours * 3_600)
+    assert Attempt(lateness, clock, fire_time).send().lateness_ms <= 60
 
 
-def test_after_a_step_real_lateness_is_measured_again(events, metrics, clock):
-    events.clock_stepped(ClockStep(3_600_000, clock.mono, clock.wall - 3_600_000, clock.wall))
+def test_a_step_of_the_leaders_clock_is_no_lateness_on_another_node(lateness, clock):
+    fire_time = clock.now_ms() + 600_000
+    assert Attempt(lateness, clock, fire_time, apart_s=3_600).send().lateness_ms == 0
+    assert Attempt(lateness, clock, clock.now_ms() - 3_600_000, apart_s=-3_600).send(0.03).lateness_ms == 30
+
+
+@pytest.mark.parametrize("seconds", [1, 30, -30])
+def test_a_step_of_our_clock_alone_is_no_lateness_however_long_ago(lateness, clock, seconds):
+    step(lateness, clock, seconds)
+    clock.run(1_000)
+    leaders_now = clock.now_ms() - seconds * 1_000
+    attempt = Attempt(lateness, clock, leaders_now - 20, apart_s=-seconds).send(after_s=0.03)
+    assert attempt.lateness_ms in (30, 50)
+
+
+def test_after_a_step_real_lateness_is_measured_again(lateness, clock):
+    step(lateness, clock, 3_600)
     clock.run(100)
-    assert lateness_s(events, metrics, ended(clock), clock.now_ms() - 30_200) == 30.0
+    assert Attempt(lateness, clock, clock.now_ms() - 30_000, way_s=0.1).send().lateness_ms == 30_100
 
 
-def test_what_began_before_a_step_is_measured_as_if_there_had_been_none(events, metrics, clock):
-    began = ended(clock, ran_ms=0)
-    clock.run(50)
-    events.clock_stepped(ClockStep(3_600_000, clock.mono, clock.wall, clock.wall + 3_600_000))
-    clock.move(3_600)
-    slow = DeliveryResult(bytes(16), 1, AttemptStatus.SUCCEEDED, False, began.started_at, began.started_at + 50_000)
-    assert lateness_s(events, metrics, slow, began.started_at - 20_000) == 20.0
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_step_while_a_request_waits_or_runs_changes_nothing(lateness, clock, hours):
+    waits = Attempt(lateness, clock, clock.now_ms(), way_s=0.0)
+    clock.move(hours * 3_600)
+    waits.send(after_s=0.5)
+    assert waits.lateness_ms in (0, 500)
+    runs = Attempt(lateness, clock, clock.now_ms(), way_s=0.0).send(after_s=0.5)
+    clock.move(hours * 3_600)
+    assert runs.lateness_ms == 500
 
 
 # -- firing -----------------------------------------------------------------------------------------------

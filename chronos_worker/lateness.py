@@ -1,0 +1,61 @@
+"""How late an attempt began, measured so that moving a wall clock, or clocks that differ, are no lateness."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from chronos_common.clock import Clock
+from chronos_worker.clock_watch import THRESHOLD_MS, ClockStep
+from chronos_worker.dispatch import DeliveryResult
+
+LONGEST_WAY_MS: Final = 2_000
+"""A decision is here within this, or its leader has another clock than we."""
+
+
+class Begun(NamedTuple):
+    """An attempt as it was handed to this node: `late_ms` after its occurrence, at `wall` and `mono_s` here."""
+
+    late_ms: int
+    wall: int
+    mono_s: float
+
+
+class Lateness:
+    """Knows the steps of this node's wall clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._stepped_since_s = float("-inf")
+        self._stepped_ms = 0
+
+    def clock_stepped(self, step: ClockStep) -> None:
+        """Our wall clock was moved."""
+        self._stepped_since_s = step.since_s
+        self._stepped_ms += step.by_ms
+
+    def begun(self, fire_time: int, at: int) -> Begun:
+        """An attempt is handed to this node now; the leader decided it when its own clock showed `at`.
+
+        By our clock, if both clocks go alike, which counts the way through the log as well. What our clock was
+        moved over was due when it was moved, and not before.
+        """
+        wall, mono_s = self._clock.now_ms(), self._clock.monotonic_s()
+        late_ms = max(0, wall - fire_time)
+        if not self._goes_like_ours(at, wall):
+            late_ms = min(late_ms, max(0, at - fire_time))
+        if late_ms > (since_step_ms := (mono_s - self._stepped_since_s) * 1_000):
+            late_ms = int(since_step_ms)
+        return Begun(late_ms, wall, mono_s)
+
+    def of(self, begun: Begun, result: DeliveryResult) -> int:
+        """How long after its occurrence was due the request of this attempt began, which has ended just now; ms."""
+        ran_ms = result.finished_at - result.started_at
+        here_ms = int((self._clock.monotonic_s() - begun.mono_s) * 1_000)
+        # exact by the wall clock, and bounded by the monotonic one: the wall clock may have been moved since
+        return begun.late_ms + min(max(0, result.started_at - begun.wall), max(0, here_ms - ran_ms))
+
+    def _goes_like_ours(self, at: int, wall: int) -> bool:
+        apart = wall - at
+        if self._stepped_ms and abs(apart - self._stepped_ms) < THRESHOLD_MS:
+            return False
+        return -THRESHOLD_MS < apart < LONGEST_WAY_MS
