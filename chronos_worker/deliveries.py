@@ -66,7 +66,7 @@ class Deliveries:
         """Hand committed assignments to the pool. `term` goes along as the fencing token."""
         if not assigned:
             return
-        deliveries = []
+        deliveries, now = [], self._lateness.now()
         with self._database.look() as connection:
             editions = get_editions(connection, {(item.job_seq, item.job_version) for item in assigned})
         for item in assigned:
@@ -77,7 +77,7 @@ class Deliveries:
             spec = decode_spec(raw_spec)
             key = (item.execution_id, item.number)
             self._flights[key] = _Flight(
-                item.execution_seq, self._lateness.begun(item.fire_time, item.at), spec.retry_policy
+                item.execution_seq, self._lateness.begun(item.fire_time, item.at, now), spec.retry_policy
             )
             self._keys[item.execution_seq, item.number] = key
             deliveries.append(_delivery(item, ids.to_text(job_id), spec, term))
@@ -110,12 +110,13 @@ class Deliveries:
     def finished(self) -> list[Result]:
         """What has ended since the last call, as it is to be recorded."""
         ended = []
-        for result in self._pool.collect():
+        results, now = self._pool.collect(), self._lateness.now()
+        for result in results:
             flight = self._flights.pop(result.key, None)
             if flight is None:
                 continue  # of a life that is over
             del self._keys[flight.execution_seq, result.attempt]
-            self._observer.attempt_ended(result, self._lateness.of(flight.begun, result))
+            self._observer.attempt_ended(result, self._lateness.of(flight.begun, result, now))
             ended.append(self._recorded(flight, result))
         return ended
 

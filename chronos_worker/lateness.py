@@ -12,12 +12,18 @@ LONGEST_WAY_MS: Final = 2_000
 """A decision is here within this, or its leader has another clock than we."""
 
 
-class Begun(NamedTuple):
-    """An attempt as it was handed to this node: `late_ms` after its occurrence, at `wall` and `mono_s` here."""
+class Moment(NamedTuple):
+    """Both clocks of this node, read together: ms since the epoch, and monotonic seconds."""
 
-    late_ms: int
     wall: int
     mono_s: float
+
+
+class Begun(NamedTuple):
+    """An attempt was handed to this node `late_ms` after its occurrence was due, at this moment."""
+
+    late_ms: int
+    moment: Moment
 
 
 class Lateness:
@@ -33,26 +39,29 @@ class Lateness:
         self._stepped_since_s = step.since_s
         self._stepped_ms += step.by_ms
 
-    def begun(self, fire_time: int, at: int) -> Begun:
-        """An attempt is handed to this node now; the leader decided it when its own clock showed `at`.
+    def now(self) -> Moment:
+        """Read the clocks, once for many attempts."""
+        return Moment(self._clock.now_ms(), self._clock.monotonic_s())
+
+    def begun(self, fire_time: int, at: int, now: Moment) -> Begun:
+        """An attempt is handed to this node; the leader decided it when its own clock showed `at`.
 
         By our clock, if both clocks go alike, which counts the way through the log as well. What our clock was
         moved over was due when it was moved, and not before.
         """
-        wall, mono_s = self._clock.now_ms(), self._clock.monotonic_s()
-        late_ms = max(0, wall - fire_time)
-        if not self._goes_like_ours(at, wall):
+        late_ms = max(0, now.wall - fire_time)
+        if not self._goes_like_ours(at, now.wall):
             late_ms = min(late_ms, max(0, at - fire_time))
-        if late_ms > (since_step_ms := (mono_s - self._stepped_since_s) * 1_000):
+        if late_ms > (since_step_ms := (now.mono_s - self._stepped_since_s) * 1_000):
             late_ms = int(since_step_ms)
-        return Begun(late_ms, wall, mono_s)
+        return Begun(late_ms, now)
 
-    def of(self, begun: Begun, result: DeliveryResult) -> int:
-        """How long after its occurrence was due the request of this attempt began, which has ended just now; ms."""
+    def of(self, begun: Begun, result: DeliveryResult, now: Moment) -> int:
+        """How long after its occurrence was due the request of this attempt, which has ended, began; ms."""
         ran_ms = result.finished_at - result.started_at
-        here_ms = int((self._clock.monotonic_s() - begun.mono_s) * 1_000)
+        here_ms = int((now.mono_s - begun.moment.mono_s) * 1_000)
         # exact by the wall clock, and bounded by the monotonic one: the wall clock may have been moved since
-        return begun.late_ms + min(max(0, result.started_at - begun.wall), max(0, here_ms - ran_ms))
+        return begun.late_ms + min(max(0, result.started_at - begun.moment.wall), max(0, here_ms - ran_ms))
 
     def _goes_like_ours(self, at: int, wall: int) -> bool:
         apart = wall - at

@@ -120,7 +120,7 @@ class Attempt:
         self.lateness, self.clock = lateness, clock
         at = clock.now_ms() + int(apart_s * 1_000)
         clock.run(way_s)
-        self.begun = lateness.begun(fire_time, at)
+        self.begun = lateness.begun(fire_time, at, lateness.now())
 
     def send(self, after_s=0.0, takes_s=0.2):
         self.clock.run(after_s)
@@ -133,7 +133,7 @@ class Attempt:
     def lateness_ms(self):
         finished = self.started + int(self.takes_s * 1_000)
         result = DeliveryResult(bytes(16), 1, AttemptStatus.SUCCEEDED, False, self.started, finished)
-        return self.lateness.of(self.begun, result)
+        return self.lateness.of(self.begun, result, self.lateness.now())
 
 
 @pytest.fixture
