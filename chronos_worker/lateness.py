@@ -49,22 +49,24 @@ class Lateness:
         By our clock, if both clocks go alike, which counts the way through the log as well. What our clock was
         moved over was due when it was moved, and not before.
         """
-        late_ms = max(0, now.wall - fire_time)
-        if not self._goes_like_ours(at, now.wall):
-            late_ms = min(late_ms, max(0, at - fire_time))
-        if late_ms > (since_step_ms := (now.mono_s - self._stepped_since_s) * 1_000):
+        wall, mono_s = now
+        late_ms = wall - fire_time
+        if not -THRESHOLD_MS < wall - at < LONGEST_WAY_MS or self._we_alone_stepped(wall - at):
+            late_ms = min(late_ms, at - fire_time)
+        if late_ms > 0 and late_ms > (since_step_ms := (mono_s - self._stepped_since_s) * 1_000):
             late_ms = int(since_step_ms)
-        return Begun(late_ms, now)
+        return Begun(max(0, late_ms), now)
 
     def of(self, begun: Begun, result: DeliveryResult, now: Moment) -> int:
         """How long after its occurrence was due the request of this attempt, which has ended, began; ms."""
-        ran_ms = result.finished_at - result.started_at
-        here_ms = int((now.mono_s - begun.moment.mono_s) * 1_000)
+        late_ms, (wall, mono_s) = begun
+        waited_ms = result.started_at - wall
         # exact by the wall clock, and bounded by the monotonic one: the wall clock may have been moved since
-        return begun.late_ms + min(max(0, result.started_at - begun.moment.wall), max(0, here_ms - ran_ms))
+        longest_ms = (now.mono_s - mono_s) * 1_000 - (result.finished_at - result.started_at)
+        if not 0 <= waited_ms <= longest_ms:
+            waited_ms = int(longest_ms) if waited_ms > 0 < longest_ms else 0
+        return late_ms + waited_ms
 
-    def _goes_like_ours(self, at: int, wall: int) -> bool:
-        apart = wall - at
-        if self._stepped_ms and abs(apart - self._stepped_ms) < THRESHOLD_MS:
-            return False
-        return -THRESHOLD_MS < apart < LONGEST_WAY_MS
+    def _we_alone_stepped(self, apart_ms: int) -> bool:
+        """Whether our clock is that far from the leader's because ours was moved."""
+        return self._stepped_ms != 0 and abs(apart_ms - self._stepped_ms) < THRESHOLD_MS
