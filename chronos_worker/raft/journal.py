@@ -18,11 +18,13 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from chronos_worker.raft.errors import DiskFailed, JournalCorrupt, LogDiverged
+from chronos_worker.raft.errors import DiskFailed, JournalCorrupt, LogDiverged, WrongDataDirectory
 from chronos_worker.raft.files import replace_durably, write_all
 from chronos_worker.raft.records import (
+    FORMAT,
     HEADER_BYTES,
     RECORD_OVERHEAD,
+    newer_format,
     pack_header,
     pack_record,
     promised_beyond,
@@ -267,9 +269,11 @@ class Journal:
 
     def _load(self) -> None:
         data = self._file.read_at(0, self._file.size())
+        if (newer := newer_format(data)) is not None:
+            raise WrongDataDirectory(f"{self._path} has format {newer}; this version reads up to {FORMAT}")
         base = read_header(data)
         if base is None:
-            raise JournalCorrupt(f"{self._path}: the header is damaged or not a journal of this version")
+            raise JournalCorrupt(f"{self._path}: the header is damaged, or this is no journal")
         entries, end = self._read_entries(data, *base)
         durable = self._read_mark(base[0])
         if end < len(data) or end < durable:

@@ -15,7 +15,10 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-MAGIC: Final = b"CHRJNL\x00\x01"
+_NAME: Final = b"CHRJNL\x00"
+FORMAT: Final = 1
+"""The version of this layout: the last byte of the magic."""
+MAGIC: Final = _NAME + bytes([FORMAT])
 _HEADER: Final = struct.Struct("<8sQQI")
 _CRC: Final = struct.Struct("<I")
 _FIELDS: Final = struct.Struct("<IQQQ")
@@ -42,12 +45,20 @@ def pack_header(base_index: int, base_term: int) -> bytes:
 
 def read_header(data: bytes) -> tuple[int, int] | None:
     """Return (base_index, base_term), or None when the header is damaged or not ours."""
+    return _HEADER.unpack_from(data)[1:3] if _is_header(data, FORMAT) else None
+
+
+def newer_format(data: bytes) -> int | None:
+    """Return the format of a journal that a later version wrote, else None. Every format begins with this header."""
+    written_in = data[len(_NAME)] if len(data) > len(_NAME) else 0
+    return written_in if written_in > FORMAT and _is_header(data, written_in) else None
+
+
+def _is_header(data: bytes, written_in: int) -> bool:
     if len(data) < HEADER_BYTES:
-        return None
-    magic, base_index, base_term, crc = _HEADER.unpack_from(data)
-    if magic != MAGIC or zlib.crc32(data[: HEADER_BYTES - _CRC.size]) != crc:
-        return None
-    return base_index, base_term
+        return False
+    magic, _, _, crc = _HEADER.unpack_from(data)
+    return bool(magic == _NAME + bytes([written_in]) and zlib.crc32(data[: HEADER_BYTES - _CRC.size]) == crc)
 
 
 def pack_record(index: int, term: int, synced: int, payload: bytes) -> bytes:

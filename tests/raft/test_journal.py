@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from chronos_worker.raft.errors import DiskFailed, JournalCorrupt, LogDiverged
+from chronos_worker.raft.errors import DiskFailed, JournalCorrupt, LogDiverged, WrongDataDirectory
 from chronos_worker.raft.files import OsFiles
 from chronos_worker.raft.journal import Journal
+from chronos_worker.raft.records import HEADER_BYTES, MAGIC
 from tests.sim.disk import Crashed, SimDisk
 
 
@@ -132,6 +134,16 @@ def test_a_journal_that_lost_its_end_is_refused(tmp_path):
 def test_a_file_that_is_no_journal_is_refused(tmp_path):
     (tmp_path / "journal").write_bytes(b"something else entirely, of some length")
     with pytest.raises(JournalCorrupt, match="header"):
+        opened(tmp_path)
+
+
+def test_the_journal_of_a_later_version_is_refused_as_that_and_not_as_damaged(tmp_path):
+    written(tmp_path)
+    whole = bytearray((tmp_path / "journal").read_bytes())
+    whole[len(MAGIC) - 1] += 1
+    whole[HEADER_BYTES - 4 : HEADER_BYTES] = zlib.crc32(whole[: HEADER_BYTES - 4]).to_bytes(4, "little")
+    (tmp_path / "journal").write_bytes(whole)
+    with pytest.raises(WrongDataDirectory, match="has format 2; this version reads up to 1"):
         opened(tmp_path)
 
 
