@@ -4,7 +4,7 @@ Every change of shared state is one of these. Whatever needs a clock, chance, a 
 was decided by the proposer and is carried inside; applying a command is a function of (rows, command).
 
 Each command has a level: the first at which every build reads it. A build announces the highest level it reads
-(`READS`), and nobody proposes a command above the level that all members have announced (docs/adr/0006). A new
+(`READS`), and nobody proposes a command above the level that all members have announced (docs/adr/0007). A new
 command, or a new field that changes what applying does, takes the next level.
 
 An entry of the log is one envelope byte (`ENVELOPE_VERSION`) and a msgpack list of commands: many

@@ -1,4 +1,4 @@
-"""Which commands may be proposed: those that every member has announced it reads (docs/adr/0006)."""
+"""Which commands may be proposed: those that every member has announced it reads (docs/adr/0007)."""
 
 from __future__ import annotations
 
