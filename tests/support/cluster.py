@@ -1,4 +1,4 @@
-"""Three workers as processes on loopback, with everything a test may do to them."""
+"""Three workers as processes, on loopback if nothing else is said, with everything a test may do to them."""
 
 import contextlib
 
@@ -9,14 +9,20 @@ from tests.support.processes import SECRET, Process, free_port, wait_for, worker
 
 
 class Cluster:
-    """Workers n1, n2, n3 ... of one cluster."""
+    """Workers n1, n2, n3 ... of one cluster.
 
-    def __init__(self, directory, size=3, **settings):
+    `hosts` gives the address of each, `prefixes` the command that puts it on its host, `settings` more of the
+    configuration's section `cluster`.
+    """
+
+    def __init__(self, directory, size=3, *, hosts=None, prefixes=None, **settings):
         self.directory = directory
         self.settings = settings
+        self._prefixes = prefixes or {}
         self.names = [f"n{number}" for number in range(1, size + 1)]
-        self.raft = {name: f"127.0.0.1:{free_port()}" for name in self.names}
-        self.control = {name: f"127.0.0.1:{free_port()}" for name in self.names}
+        hosts = hosts or dict.fromkeys(self.names, "127.0.0.1")
+        self.raft = {name: f"{hosts[name]}:{free_port()}" for name in self.names}
+        self.control = {name: f"{hosts[name]}:{free_port()}" for name in self.names}
         self.urls = {name: f"http://{address}" for name, address in self.control.items()}
         for name in self.names:
             self._configure(name, self.names)
@@ -50,10 +56,12 @@ class Cluster:
         }
         (self.directory / f"{name}.yaml").write_text(yaml.safe_dump(document))
 
-    def start(self, *names):
+    def start(self, *names, largest_file=None):
         for name in names or self.names:
-            log = self.directory / f"{name}.log"
-            self.processes[name] = Process("chronos_worker", self.directory / f"{name}.yaml", log)
+            log, prefix = self.directory / f"{name}.log", self._prefixes.get(name, ())
+            self.processes[name] = Process(
+                "chronos_worker", self.directory / f"{name}.yaml", log, largest_file=largest_file, prefix=prefix
+            )
 
     def kill(self, name):
         process = self.processes.pop(name)
@@ -71,7 +79,7 @@ class Cluster:
     def status(self, name):
         return worker_status(self.urls[name])
 
-    def leader(self):
+    def leader(self, timeout_s=30):
         """The name of the one leader that has a quorum, once there is one and every running node is at work."""
 
         def look():
@@ -81,7 +89,7 @@ class Cluster:
             leaders = [status.node_id for status in statuses if status.role == "leader" and status.has_quorum]
             return leaders[0] if len(leaders) == 1 else None
 
-        return wait_for(look, "one leader, and every node at work", timeout_s=30)
+        return wait_for(look, "one leader, and every node at work", timeout_s=timeout_s)
 
     def close(self):
         for process in self.processes.values():

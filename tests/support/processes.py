@@ -97,12 +97,12 @@ def _limit_files(size):
 class Process:
     """One program of ours as a process of its own; its output goes to a file."""
 
-    def __init__(self, module, config_path, log_path, *, largest_file=None):
+    def __init__(self, module, config_path, log_path, *, largest_file=None, prefix=()):
         self.log_path = Path(log_path)
         self._log = self.log_path.open("ab")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CHRONOS_")}
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", module, "--config", str(config_path)],
+            [*prefix, sys.executable, "-m", module, "--config", str(config_path)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=environment,

@@ -8,16 +8,30 @@ import http.server
 import threading
 import time
 from collections import Counter, defaultdict
+from datetime import datetime
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 LONGEST_S = 60.0
 
 
+class Arrival(NamedTuple):
+    """A request: when it came and when it was answered, in milliseconds of the wall clock."""
+
+    job_id: str
+    execution_id: str
+    fire_time: int
+    attempt: int
+    at_ms: int
+    answered_ms: int
+
+
 class Sink:
     """Counts requests by execution id; `attempts` holds the attempt numbers seen for each."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1"):
         self.requests = Counter()
+        self.arrivals = []
         self.attempts = defaultdict(list)
         self.arrived_s = []
         self.released = threading.Event()
@@ -29,6 +43,7 @@ class Sink:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                at_ms = time.time_ns() // 1_000_000
                 self.rfile.read(int(self.headers["Content-Length"] or 0))
                 attempt = int(self.headers["X-Chronos-Attempt"])
                 with sink._lock:
@@ -41,6 +56,7 @@ class Sink:
                     sink.released.wait(LONGEST_S)
                 if asked := parse_qs(url.query).get("ms"):
                     sink._closing.wait(int(asked[0]) / 1_000)
+                sink._note(self.headers, at_ms)
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -48,11 +64,20 @@ class Sink:
             def log_message(self, *_):
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        self.url = f"http://{host}:{self._server.server_address[1]}/"
+
+    def _note(self, headers, at_ms):
+        fire_time = round(datetime.fromisoformat(headers["X-Chronos-Scheduled-Time"]).timestamp() * 1_000)
+        execution_id, attempt = headers["X-Chronos-Execution-ID"], int(headers["X-Chronos-Attempt"])
+        answered_ms = time.time_ns() // 1_000_000
+        with self._lock:
+            self.arrivals.append(
+                Arrival(headers["X-Chronos-Job-ID"], execution_id, fire_time, attempt, at_ms, answered_ms)
+            )
 
     def close(self):
         self.released.set()
@@ -63,8 +88,8 @@ class Sink:
 
 
 @contextlib.contextmanager
-def sink():
-    running = Sink()
+def sink(host="127.0.0.1"):
+    running = Sink(host)
     try:
         yield running
     finally:
