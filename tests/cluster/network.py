@@ -24,6 +24,16 @@ def _run(*arguments):
         raise NotPermitted(f"{' '.join(arguments)}: {done.stderr.strip()}")
 
 
+def _free_net():
+    """The third number of a network that nobody here uses yet; where to look first depends on the process."""
+    taken = subprocess.run(["ip", "-o", "addr"], capture_output=True, text=True, timeout=10, check=False).stdout
+    numbers = ((os.getpid() + offset) % 250 for offset in range(250))
+    free = next((number for number in numbers if f" 10.231.{number}." not in taken), None)
+    if free is None:
+        raise NotPermitted("all 250 networks below 10.231 are in use here")
+    return free
+
+
 class Network:
     """Hosts for workers; `hosts` are their addresses, `prefixes` the commands that run something there."""
 
@@ -31,7 +41,7 @@ class Network:
         if shutil.which("ip") is None:
             raise NotPermitted("there is no `ip` here (Debian: iproute2)")
         self._tag = f"ch{os.getpid()}"
-        self._net = os.getpid() % 250
+        self._net = _free_net()
         self._numbers = {name: number for number, name in enumerate(names, 1)}
         self.ours = f"10.231.{self._net}.{_US}"
         self.hosts = {name: f"10.231.{self._net}.{number}" for name, number in self._numbers.items()}
