@@ -6,12 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants upgrade-fixture docker-check bench
+.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants upgrade-fixture chaos docker-check bench
 .PHONY: bench-quick snapshots profile clean
-=======
-.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants chaos docker-check bench bench-quick profile clean
->>>>>>> ec05243 (make chaos, and two short campaigns among the tests)
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,14 +56,12 @@ sim: $(VENV)/.dev ## SEEDS=n FROM=first: whole clusters simulated under faults, 
 sim-mutants: $(VENV)/.dev ## rules broken on purpose, which the simulation has to notice
 	$(BIN)/python -m tests.sim mutants
 
-<<<<<<< HEAD
 upgrade-fixture: $(VENV)/.dev ## the data directory that later versions are tested with: once, when a version is released
 	$(BIN)/python -m tests.upgrade.make_fixture
-=======
+
 chaos: $(VENV)/.dev ## KILLS=n SECONDS=n FAULTS=kill,cut,... SEED=n: real workers under faults (as root, with networks that fail)
 	$(BIN)/python -m tests.cluster $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
->>>>>>> ec05243 (make chaos, and two short campaigns among the tests)
 
 docker-check: ## build the image and try it with a real engine, started here if none runs (as root, on Debian)
 	@docker/check.sh

@@ -12,6 +12,7 @@ import click
 from tests.cluster.campaign import Campaign, told
 from tests.cluster.lab import lab
 from tests.cluster.nemeses import NEMESES
+from tests.cluster.network import NotPermitted
 
 
 @click.command()
@@ -43,8 +44,12 @@ def main(seconds, kills, faults, seed):
         print(line, file=transcript)
 
     say(f"seed {seed}, faults {','.join(kinds)}, {kills or 'any number of'} kills, {seconds} s, in {directory}")
-    with lab(directory) as running:
-        figures = Campaign(running, seed, say).run(kinds, seconds, kills)
+    try:
+        with lab(directory) as running:
+            figures = Campaign(running, seed, say).run(kinds, seconds, kills)
+    except NotPermitted as refused:
+        say(f"NOT RUN: {refused}")
+        sys.exit(1)
     say(told(figures))
     done = figures["faults"].get("kill", 0)
     if figures["complaints"] or (kills and done < kills):

@@ -94,7 +94,7 @@ def _small_disk(path, lacking):
     mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "chronos-chaos", str(path)]
     done = subprocess.run(mount, capture_output=True, text=True, timeout=10, check=False)
     if done.returncode:
-        lacking.append(f"no small disk, a limit on the size of files takes its place: {done.stderr.strip()}")
+        lacking.append(f"no small disk, a limit on the size of files takes its place: {done.stderr.splitlines()[0]}")
         yield None
         return
     try:

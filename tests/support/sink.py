@@ -5,6 +5,7 @@
 
 import contextlib
 import http.server
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -24,6 +25,15 @@ class Arrival(NamedTuple):
     attempt: int
     at_ms: int
     answered_ms: int
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A sender that was killed breaks its connection; anything else is told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Sink:
@@ -64,8 +74,7 @@ class Sink:
             def log_message(self, *_):
                 pass
 
-        self._server = http.server.ThreadingHTTPServer((host, 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         self.url = f"http://{host}:{self._server.server_address[1]}/"
