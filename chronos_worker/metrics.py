@@ -48,7 +48,12 @@ class Metrics:
             "Times the wall clock was moved against the monotonic clock.",
             registry=self.registry,
         )
-
+        self._control_refused = Counter(
+            "chronos_control_refused",
+            "Requests to the control port that were turned away, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._differences = Counter(
             "chronos_replica_differences",
             "Reports that showed another digest of the rows at the same index.",
@@ -73,9 +78,17 @@ class Metrics:
         """Nodes were found to have different rows."""
         self._differences.inc()
 
-    def families(self, status: WorkerStatus, counts: Counts) -> list[MetricFamily]:
-        """Everything, as the API tier shows it: the worker's own, and the cluster's from the rows."""
-        own = [_family(metric, "node") for metric in (*self.registry.collect(), *_node_gauges(status))]
+    def control_refused(self, reason: str) -> None:
+        """The control port turned a request away. Any thread."""
+        self._control_refused.labels(reason).inc()
+
+    def families(self, status: WorkerStatus, counts: Counts, raft_refused: dict[str, int]) -> list[MetricFamily]:
+        """Everything, as the API tier shows it: the worker's own, and the cluster's from the rows.
+
+        `raft_refused`: how much the Raft port refused, by reason.
+        """
+        refused = _counter("chronos_raft_refused_total", "What the Raft port refused.", "reason", raft_refused)
+        own = [_family(metric, "node") for metric in (*self.registry.collect(), *_node_gauges(status), refused)]
         return own + [_family(metric, "cluster") for metric in _cluster_metrics(counts)]
 
 

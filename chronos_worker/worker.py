@@ -111,7 +111,8 @@ class Worker:
             tester = WebhookTester(settings.dispatch, log, clock, status.term)
             members = MemberChanges(self.node, status.leader_url)
             admin = Admin(self.node, status.leadership, tester.send, set_level, verifier, members, backups)
-            app = ControlApp(settings.secret, _routes(desk, reads, status, admin, clock))
+            routes = _routes(desk, reads, status, admin, clock)
+            app = ControlApp(settings.secret, routes, metrics.control_refused)
             watching = SkewThread(lambda: _look_at_clocks(skew, self.node))
             opened.callback(watching.close)
             self.control = opened.enter_context(

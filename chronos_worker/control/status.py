@@ -103,7 +103,7 @@ class StatusDesk:
         """Every metric of this worker."""
         with self._database.read() as connection:
             counts = get_counts(connection)
-        return self._metrics.families(self.status(), counts)
+        return self._metrics.families(self.status(), counts, self._node.view.log.rejected)
 
 
 def _told(restore: Restore) -> str:
