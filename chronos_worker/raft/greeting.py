@@ -106,6 +106,8 @@ class Doorkeeper:
             raise Refused(
                 "other_cluster", f"{name!r} is of cluster {greeting.cluster_id!r}, we of {ours.cluster_id!r}"
             )
+        if greeting.instance == self._instance:
+            raise Refused("wrong_node", f"{name!r} calls itself: the address it has for a peer is its own")
         if name == self._node_id:
             raise Refused("same_node_id", f"another node is configured with our node id {name!r}")
         if not self.belongs(name, greeting.members_version):

@@ -30,17 +30,16 @@ class Refusals:
         """These always have a place from now on."""
         self._members = frozenset(members)
 
-    def count(self, reason: str) -> None:
-        """Count what is not worth a word."""
-        self._counts[reason] += 1
-
     def note(self, reason: str, subject: str, text: str) -> None:
-        """Count it, and log it once per `subject` (a member's id or a host) and text while it is told."""
-        self.count(reason)
+        """Count it, and log it once per `subject` (a member's id or a host) while it is told.
+
+        What is new about a member is logged again; a stranger could fill the disk by saying ever new things.
+        """
+        self._counts[reason] += 1
         told = self.problems()
         if subject in told or subject in self._members or len(told) < self._max_strangers + len(self._members):
             self._problems[subject] = text, self._clock()
-            if told.get(subject) != text:
+            if subject not in told or (subject in self._members and told[subject] != text):
                 _log.warning("raft_link_refused", peer=subject, reason=reason, detail=text)
 
     def settled(self, *subjects: str) -> None:

@@ -173,8 +173,10 @@ class TcpNetwork:
                 connection, address = self._listener.accept()
             except OSError:  # nothing more, or the caller went away meanwhile
                 return
-            if len(self._links) - len(self._peers) >= self._limits.pending_connections:
-                self._refusals.count("too_many_pending")
+            bound = self._limits.pending_connections
+            if len(self._links) - len(self._peers) >= bound:
+                text = f"there are more than {bound} connections that have not greeted; this one is turned away"
+                self._refusals.note("too_many_pending", address[0], text)
                 connection.close()
             else:
                 self._begin(connection, None, f"{address[0]}:{address[1]}", now)
