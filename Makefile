@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants upgrade-fixture chaos docker-check bench
-.PHONY: bench-quick snapshots profile clean
+.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants fuzz-ports upgrade-fixture chaos docker-check
+.PHONY: bench bench-quick snapshots profile clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,11 @@ upgrade-fixture: $(VENV)/.dev ## the data directory that later versions are test
 chaos: $(VENV)/.dev ## KILLS=n SECONDS=n FAULTS=kill,cut,... SEED=n: real workers under faults (as root, with networks that fail)
 	$(BIN)/python -m tests.cluster $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+TRIES ?= 100000
+fuzz-ports: $(VENV)/.dev ## TRIES=n SEED=s: bytes no peer would send, at the Raft port and the control port
+	PORT_FUZZ_TRIES=$(TRIES) PORT_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n 2 --timeout=0 -rP --show-capture=stdout \
+	  -k stranger_sends tests/raft/test_port_fuzz.py tests/worker/test_control_fuzz.py
 
 docker-check: ## build the image and try it with a real engine, started here if none runs (as root, on Debian)
 	@docker/check.sh
