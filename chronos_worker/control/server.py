@@ -22,6 +22,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 _REASONS: Final = {
     "401 Unauthorized": "unauthorized",
     "404 Not Found": "unknown_call",
+    "408 Request Timeout": "abandoned",
     "413 Content Too Large": "oversized",
     "400 Bad Request": "malformed",
     "500 Internal Server Error": "failed",
@@ -60,12 +61,20 @@ class ControlApp:
         if not 0 <= length <= MAX_BODY_BYTES:
             return "413 Content Too Large", encode(f"a body may take 0 to {MAX_BODY_BYTES} bytes")
         try:
-            return "200 OK", encode(handler(environ["wsgi.input"].read(length)))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return "400 Bad Request", encode(f"the body is not the message this call takes: {error}")
-        except Exception:
-            log.exception("control_call_failed", path=environ["PATH_INFO"])
-            return "500 Internal Server Error", encode("the worker failed at this; its log says how")
+            body = environ["wsgi.input"].read(length)
+        except OSError as error:
+            return "408 Request Timeout", encode(f"the body did not arrive: {error}")
+        return _handled(handler, body, environ["PATH_INFO"])
+
+
+def _handled(handler: Handler, body: bytes, path: str) -> tuple[str, bytes]:
+    try:
+        return "200 OK", encode(handler(body))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return "400 Bad Request", encode(f"the body is not the message this call takes: {error}")
+    except Exception:
+        log.exception("control_call_failed", path=path)
+        return "500 Internal Server Error", encode("the worker failed at this; its log says how")
 
 
 class ControlServer:

@@ -70,13 +70,13 @@ class Loopback:
         self.taps.append(Tap(self.members[name]))
         return self.taps[-1]
 
-    def turn(self, dt: float = 0.01) -> None:
-        """Let every node take what came and some time pass."""
+    def turn(self, dt: float = 0.01, look_s: float = _LOOK_S) -> None:
+        """Let every node take what came, waiting at most `look_s` real seconds, and `dt` of its own time pass."""
         self.clock.now += dt
         for tap in self.taps:
             tap.pump()
         for name, log in self.logs.items():
-            self.machines[name].apply(log.poll(_LOOK_S))
+            self.machines[name].apply(log.poll(look_s))
 
     def until(self, condition, what: str):
         """The first true value of `condition`."""

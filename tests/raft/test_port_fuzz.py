@@ -21,8 +21,10 @@ from tests.raft.test_tcp import certify
 
 TRIES = int(os.environ.get("PORT_FUZZ_TRIES", "400"))
 SEED = int(os.environ.get("PORT_FUZZ_SEED", "1"))
-_AT_ONCE = 4
-"""Strangers between two looks; fewer than may wait at the door."""
+_AT_ONCE = 8
+"""Strangers between two looks; no more than may wait at the door."""
+_HASTY = 20
+"""Looks without a pause before the kernel is given time."""
 _GROWTH_KIB = 32 << 10
 """Most by which the process may grow, whatever the number of tries."""
 
@@ -135,10 +137,10 @@ def settled(cluster, tries: int) -> None:
     def look():
         return sum(cluster.status("n1").rejected.values()) == tries
 
-    for _ in range(2_000):
+    for number in range(2_000):
         if look():
             return
-        cluster.turn(dt=0.001)
+        cluster.turn(dt=0.001, look_s=0.0 if number < _HASTY else 0.001)
     raise AssertionError(f"{tries} tries, counted {cluster.status('n1').rejected}")
 
 
