@@ -398,7 +398,7 @@ def test_a_member_that_speaks_nonsense_is_cut_off_and_counted(cluster):
 
         cluster.until(connected, "the liar to be in")
         before = cluster.footprint("n1")
-        liar.network.send("n1", Appended(-1, 0))
+        liar.network.send("n1", Appended(-1, 0, joined=True))
         liar.network.flush()
         cluster.until(lambda: cluster.refused("n1", "malformed") == 1, "n1 to refuse it")
         assert cluster.footprint("n1")[2:] == before[2:]
