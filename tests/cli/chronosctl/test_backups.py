@@ -1,6 +1,7 @@
 """Backups as files: what is kept, what is refused, and a cluster filled from one."""
 
 import base64
+import hashlib
 import json
 import os
 import resource
@@ -14,8 +15,10 @@ import msgspec
 import pytest
 import requests
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from chronos_common.backups import END_BYTES, FORMAT, Description, encode_end
+from chronos_common.backups import END_BYTES, END_MARK, FORMAT, BadBackup, Description, encode_end, read_description
 from chronos_common.schemas.fields import instant_text
 from cli.chronosctl.backup_file import pieces
 from tests.support.api_server import node_in_thread
@@ -179,6 +182,20 @@ def test_other_files_are_told_apart_from_damaged_ones(run, good, tmp_path):
     assert "is a SQLite database, but no backup of Chronos" in run("restore", str(tmp_path / "db")).err
     assert "No such file" in run("restore", str(tmp_path / "none")).err
     assert run("restore").status == run("restore", "--abort", str(good[0])).status == 2
+
+
+@given(head=st.binary(max_size=100), tail=st.binary(max_size=300), marked=st.booleans())
+def test_no_bytes_are_more_than_no_backup(head, tail, marked):
+    with pytest.raises(BadBackup):
+        read_description(head, tail + END_MARK if marked else tail, 10_000)
+
+
+@given(body=st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
+def test_a_description_of_anything_else_is_refused_in_words(body):
+    raw = json.dumps(body).encode()
+    end = hashlib.sha256(raw).digest() + len(raw).to_bytes(4, "big") + END_MARK
+    with pytest.raises(BadBackup, match=r"cannot be read|damaged"):
+        read_description(b"", raw + end, 10_000)
 
 
 def described(path):
