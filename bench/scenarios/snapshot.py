@@ -19,6 +19,7 @@ from bench.scenarios.punctuality import finish
 from bench.sink import sink
 from bench.steady import Steady
 from bench.transfer import PATIENCE_S, Silence, Transfer
+from chronos_common.protocol import WorkerStatus
 
 CONCURRENCY = "allow"
 KINDS = ("calm", "receiver", "sender")
@@ -43,18 +44,24 @@ def measure(setup: Setup, place: Place) -> Iterator[Run]:
 def _round(running: Cluster, directory: Path, setup: Setup, number: int) -> Run:
     assert setup.rate_per_s is not None
     metrics: dict[str, float] = {}
+    faults: list[str] = []
     with sink(directory / f"sink-{number}") as target, Silence(running) as silence:
         load = Steady(running, setup.rate_per_s, target.url, f"steady-{number}-", concurrency=CONCURRENCY)
         sleep_until(load.from_ms)
         _until_journals_are_cut(running)
         for kind in KINDS:
-            metrics |= {f"{kind}_{name}": value for name, value in _repetition(running, silence, kind).items()}
-        metrics |= _backup(running, silence, directory / f"backup-{number}")
+            metrics |= {
+                f"{kind}_{name}": value for name, value in _repetition(running, silence, kind, faults).items()
+            }
+        metrics |= _backup(running, silence, directory / f"backup-{number}", faults)
         metrics["silence_max_s"] = silence.longest_s
         silence.watch()
         run = finish(running, load, target, Span(load.from_ms, now_ms()))
     _compare(running)
-    return Run({**metrics, **run.metrics}, run.verdict)
+    whole = Run({**metrics, **run.metrics}, run.verdict)
+    if faults:
+        raise BenchFailed(f"{'; '.join(faults)}; measured meanwhile: {whole}")
+    return whole
 
 
 def _until_journals_are_cut(running: Cluster) -> None:
@@ -69,7 +76,7 @@ def _until_journals_are_cut(running: Cluster) -> None:
     wait_for(all_cut, "the journals to be cut", PATIENCE_S, every_s=0.5)
 
 
-def _repetition(running: Cluster, silence: Silence, kind: str) -> dict[str, float]:
+def _repetition(running: Cluster, silence: Silence, kind: str, faults: list[str]) -> dict[str, float]:
     leader = running.leader()
     sender = leader.node_id
     receiver, other = (name for name in running.names if name != sender)
@@ -93,10 +100,8 @@ def _repetition(running: Cluster, silence: Silence, kind: str) -> dict[str, floa
     transfer.until_ready()
     silence.watch()
     now = running.leader()
-    if kind != "sender" and (now.node_id, now.term) != (sender, leader.term):
-        raise BenchFailed(
-            f"{sender} led in term {leader.term}, now {now.node_id} does in {now.term}, without a fault"
-        )
+    if kind != "sender":
+        _expect_no_change(leader, now, f"a node was filled ({kind})", faults)
     times = transfer.times
     if kind == "calm":
         sent_s = times["sent_s"] - times["copied_s"]
@@ -139,14 +144,21 @@ def _next_leader(running: Cluster, term: int) -> str:
     return wait_for(look, "a new leader")
 
 
-def _backup(running: Cluster, silence: Silence, file: Path) -> dict[str, float]:
+def _expect_no_change(before: WorkerStatus, now: WorkerStatus, while_: str, faults: list[str]) -> None:
+    if (now.node_id, now.term) != (before.node_id, before.term):
+        faults.append(
+            f"the leader changed without a fault while {while_}: from {before.node_id} in term {before.term} "
+            f"to {now.node_id} in term {now.term}"
+        )
+
+
+def _backup(running: Cluster, silence: Silence, file: Path, faults: list[str]) -> dict[str, float]:
     """A backup under the same load."""
     leader = running.leader()
     silence.watch(*(name for name in running.names if name != leader.node_id))
     took_s = backup(running, file)
     silence.watch()
-    if running.leader().term != leader.term:
-        raise BenchFailed("the leader changed while a backup was taken")
+    _expect_no_change(leader, running.leader(), "a backup was taken", faults)
     found = {"backup_s": took_s, "backup_mb": file.stat().st_size / _MEGA}
     file.unlink()
     return found

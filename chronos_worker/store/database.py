@@ -87,15 +87,23 @@ class Database:
     def make_durable(self) -> int:
         """Sync everything applied so far to disk; returns the applied index that now survives power loss.
 
-        A checkpoint syncs the write-ahead log before it copies from it (SQLite, "Write-Ahead Logging", §3.2).
+        A checkpoint syncs the write-ahead log before it copies from it (SQLite, "Write-Ahead Logging", §3.2). What a
+        long read keeps it from copying is not synced by it, and has to be made durable where it is.
         """
         index, _ = self.applied()
         pooled = self._writer.raw_connection()
         try:
-            busy, _, _ = pooled.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            busy, written, copied = pooled.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         finally:
             pooled.close()
-        return 0 if busy else index
+        if busy:
+            return 0
+        if copied < written:
+            self._sync(self.path.with_name(self.path.name + "-wal"))
+        return index
+
+    def _sync(self, file: Path) -> None:
+        _fsync(file)
 
     def size(self) -> int:
         """Bytes of the database file and its write-ahead log."""
@@ -129,6 +137,10 @@ class Database:
             source.backup(copy, pages=_COPY_PAGES, sleep=0.001, progress=stepped)
             copy.execute("PRAGMA journal_mode=DELETE").fetchall()
             copy.execute(f"PRAGMA application_id={application_id}")
+            # The write-ahead log has grown while it could not be emptied. Better this thread empties it than the
+            # one whose next commit would find it so long.
+            source.execute("COMMIT")
+            source.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         _fsync(target)
         return int(rows["applied_index"]), int(rows["applied_term"])
 

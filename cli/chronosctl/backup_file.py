@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from chronos_common.backups import (
     END_BYTES,
@@ -25,6 +25,7 @@ from chronos_common.backups import (
 from cli.chronosctl.failures import CliError, bad_input
 
 _CHUNK: Final = 1 << 20
+_SYNC_BYTES: Final = 16 << 20
 _OWNER_ONLY: Final = 0o600
 _BATCH_BYTES: Final = MAX_PIECE_BYTES - 4_096
 """Of rows in a batch; the rest of a piece is for the names of table and columns."""
@@ -82,10 +83,7 @@ def write(path: Path, chunks: Iterable[bytes], *, replace: bool) -> Description:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
+            _write(stream, chunks)
         found = check(temporary, lambda _: None)
         temporary.replace(path)
         _sync_directory(path.parent)
@@ -97,6 +95,20 @@ def write(path: Path, chunks: Iterable[bytes], *, replace: bool) -> Description:
     finally:
         temporary.unlink(missing_ok=True)
     return found
+
+
+def _write(stream: BinaryIO, chunks: Iterable[bytes]) -> None:
+    """Write and sync, a little at a time: a sync of gigabytes would make everybody else on that disk wait."""
+    unsynced = 0
+    for chunk in chunks:
+        stream.write(chunk)
+        unsynced += len(chunk)
+        if unsynced >= _SYNC_BYTES:
+            stream.flush()
+            os.fdatasync(stream.fileno())
+            unsynced = 0
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _sync_directory(path: Path) -> None:

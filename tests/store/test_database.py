@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import sqlite3
+import sys
 
 import pytest
 
@@ -104,4 +105,46 @@ def test_rows_of_the_first_schema_are_brought_up_to_date_with_all_that_is_in_the
         (node,) = list_nodes(connection)
     assert (node.node_id, node.incarnation, node.reads) == ("n1", 7, FIRST_LEVEL)
     assert (database.applied()[0], database.level()) == (42, FIRST_LEVEL)
+
+
+class Watched(Database):
+    """Remembers which files it synced by itself."""
+
+    def __init__(self, path):
+        self.synced = []
+        super().__init__(path)
+
+    def _sync(self, file):
+        self.synced.append(file.name)
+        super()._sync(file)
+
+
+def test_what_a_long_read_keeps_out_of_the_file_is_durable_all_the_same(tmp_path):
+    database = Watched(tmp_path / "a.sqlite3")
+    apply(database, 5)
+    assert database.make_durable() == 5
+    assert database.synced == []
+    with database.read() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM meta").all()
+        apply(database, 6)
+        assert database.make_durable() == 6
+        assert database.synced == ["a.sqlite3-wal"]
+    assert database.make_durable() == 6
+    assert database.synced == ["a.sqlite3-wal"]
+    database.close()
+
+
+def test_a_copy_leaves_no_long_log_behind_for_the_next_commit(tmp_path):
+    database = Database(tmp_path / "a.sqlite3")
+    apply(database, 5)
+
+    def write_more():
+        apply(database, 6)
+
+    assert database.copy_to(tmp_path / "copy", go_on=write_more) == (5, 3)
+    # https://www.sqlite.org/walformat.html, 2.1: mxFrame, nBackfill
+    index = (tmp_path / "a.sqlite3-shm").read_bytes()
+    written, copied = (int.from_bytes(index[at : at + 4], sys.byteorder) for at in (16, 96))
+    assert written > 0
+    assert copied == written
     database.close()
