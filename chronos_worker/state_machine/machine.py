@@ -171,7 +171,7 @@ def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901, PLR09
     match command:
         case ClientRequest():
             _apply_request(tx, command)
-        case Fire() | StartAttempts() | Prune() if tx.restore is not None:
+        case Fire() | StartAttempts() | MoveDue() | Prune() if tx.restore is not None:
             tx.effects.append(Planned())  # made before the restore began; its rows may be others by now
         case Fire():
             firing.apply_fire(tx, command)

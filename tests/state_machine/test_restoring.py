@@ -6,6 +6,7 @@ import sqlite3
 import msgspec
 import pytest
 
+from chronos_common import ids
 from chronos_common.backups import (
     CHAIN_START,
     MAX_PIECE_BYTES,
@@ -23,6 +24,8 @@ from chronos_common.commands import (
     CreateJob,
     DeleteJob,
     EndRestore,
+    Move,
+    MoveDue,
     Prune,
     RestoreRows,
     TriggerJob,
@@ -154,6 +157,9 @@ def test_until_the_end_nothing_fires_and_nothing_else_is_changed(source, target,
     job = target.jobs()[0]
     effects = target.fire(job, 2 * MINUTE)
     assert [type(effect) for effect in effects] == [Planned]
+    waiting = next(execution for execution in target.executions() if execution.status is ExecutionStatus.PENDING)
+    seq = next(row[0] for row in rows if row[1] == ids.from_text(waiting.id))
+    assert target.apply(MoveDue((Move(seq, waiting.due_at, waiting.due_at + 5),))) == [Planned()]
     assert target.apply(Prune(tuple(range(10)))) == [Planned()]
     assert table_of(target, "executions") == rows
     assert target.request(end, at=AT).answer.state == "done"
