@@ -52,8 +52,10 @@ class BackupStream:
         """Let the worker forget it. Calling it again does nothing."""
         if not self._closed:
             self._closed = True
-            with contextlib.suppress(ChronosError):
-                self._client.admin_of(self._worker, ReleaseBackup(self.ready.token))
+            for _ in range(2):  # a kept connection may have been closed just as it was used
+                with contextlib.suppress(ChronosError):
+                    self._client.admin_of(self._worker, ReleaseBackup(self.ready.token))
+                    return
 
 
 def open_backup(client: ClusterClient) -> BackupStream:
