@@ -43,7 +43,6 @@ class Database:
         self._readers: Engine = reader_engine(self.path)
         # Held open: a checkout from the pool costs more than the statements of a small transaction.
         self._node_writer = self._writer.connect()
-        self._node_reader = self._readers.connect()
 
     def _check_level(self) -> None:
         with self._writer.begin() as connection:
@@ -65,9 +64,12 @@ class Database:
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
-        """As `read`, on a connection of the node's thread alone."""
-        with self._node_reader.begin():
-            yield self._node_reader
+        """As `read`, for the node's thread between its writes: on the write connection, whose cache has the pages.
+
+        A connection of its own would forget its cache at every write of another, and read all it needs anew.
+        """
+        with self._node_writer.begin():
+            yield self._node_writer
 
     def applied(self) -> tuple[int, int]:
         """(index, term) of the last log entry whose effects are in the rows."""
@@ -156,7 +158,6 @@ class Database:
     def close(self) -> None:
         """Give back all connections."""
         self._node_writer.close()
-        self._node_reader.close()
         self._readers.dispose()
         self._writer.dispose()
 

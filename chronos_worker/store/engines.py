@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 READERS: Final = 8
@@ -58,7 +58,7 @@ def _engine(path: Path, begin: str, pragmas: tuple[str, ...], **pool: Any) -> En
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+    def _begin(connection: Connection) -> None:
+        connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]  # docs/adr/0005
 
     return engine

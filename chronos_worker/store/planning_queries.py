@@ -28,11 +28,12 @@ def list_due_jobs(connection: Connection, now: int, limit: int) -> list[DueJob]:
 
 def list_due_executions(connection: Connection, now: int, limit: int) -> list[DueExecution]:
     """Pending executions whose time has come, longest due first."""
-    rows = connection.exec_driver_sql(
+    rows = fetch_tuples(
+        connection,
         "SELECT seq, attempt FROM executions WHERE status = 'pending' AND due_at <= ? ORDER BY due_at, seq LIMIT ?",
         (now, limit),
     )
-    return [DueExecution(seq, attempt) for seq, attempt in rows.all()]
+    return [DueExecution(seq, attempt) for seq, attempt in rows]
 
 
 def list_waiting(connection: Connection, after: tuple[int, int], limit: int) -> list[tuple[int, int]]:
@@ -47,11 +48,12 @@ def list_waiting(connection: Connection, after: tuple[int, int], limit: int) -> 
 
 def get_next_due(connection: Connection, after: int) -> int | None:
     """The earliest instant later than `after` at which a job or a pending execution is due."""
-    found = connection.exec_driver_sql(
+    [(found,)] = fetch_tuples(
+        connection,
         "SELECT min(due) FROM (SELECT min(next_fire_time) AS due FROM jobs WHERE next_fire_time > ? "
         "UNION ALL SELECT min(due_at) FROM executions WHERE status = 'pending' AND due_at > ?)",
         (after, after),
-    ).scalar()
+    )
     return None if found is None else int(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -71,11 +72,10 @@ def decode_response(raw: bytes | None) -> Response:
 
 
 def fetch_tuples(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Sequence[Any]:
-    """All rows of a read as plain tuples: the library's own row objects cost as much again as SQLite does."""
-    cursor = connection.exec_driver_sql(sql, parameters).cursor
-    found = cursor.fetchall()
-    cursor.close()
-    return found
+    """All rows of a read as plain tuples, straight from the driver (docs/adr/0005)."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - the only driver there is
+    return driver.execute(sql, parameters).fetchall()
 
 
 JOB_COLUMNS: Final = "id, version, spec, created_at, updated_at, next_fire_time, last_fire_time"
