@@ -9,6 +9,8 @@ from typing import Final
 from chronos_common.commands import Claim, RecordResults, Result
 
 RESULTS_PER_COMMAND: Final = 500
+GATHER_S: Final = 0.05
+"""Longest that a result waits only because those before it are still on their way."""
 _COMMAND_BYTES: Final = 160 * 1024
 """Upper bound of a command's estimated size, well under one entry."""
 _RESULT_OVERHEAD: Final = 256
@@ -22,6 +24,7 @@ class Outbox:
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
+        self._last_at_s = float("-inf")
         self._fresh: dict[tuple[int, int], Result] = {}
         self._proposed: dict[tuple[int, int], tuple[Result, float]] = {}
 
@@ -45,21 +48,22 @@ class Outbox:
         self._proposed.clear()
 
     def next_command(self, claim: Claim, now_s: float) -> RecordResults | None:
-        """Some results to propose now, or None. Call `unsent` with it if it could not be proposed."""
+        """Some results to propose now, or None. Call `unsent` with it if it could not be proposed.
+
+        While earlier ones are on their way, others gather (Nagle, RFC 896): each command costs every node a sync
+        and a transaction, and competes with the fires for them.
+        """
         if not self._fresh:
             self._recall_overdue(now_s)
-        chosen: list[Result] = []
-        size = 0
-        for result in islice(self._fresh.values(), RESULTS_PER_COMMAND):
-            size += _RESULT_OVERHEAD + len(result.response.body or "") * 4 + len(result.response.error or "") * 4
-            if chosen and size > _COMMAND_BYTES:
-                break
-            chosen.append(result)
+        chosen, full = self._choose()
+        if not chosen or (self._proposed and not full and now_s - self._last_at_s < GATHER_S):
+            return None
+        self._last_at_s = now_s
         for result in chosen:
             key = (result.execution_seq, result.number)
             del self._fresh[key]
             self._proposed[key] = (result, now_s)
-        return RecordResults(claim, tuple(chosen)) if chosen else None
+        return RecordResults(claim, tuple(chosen))
 
     def unsent(self, command: RecordResults) -> None:
         """The log did not take this command; its results wait again."""
@@ -69,6 +73,17 @@ class Outbox:
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._proposed)
+
+    def _choose(self) -> tuple[list[Result], bool]:
+        """The oldest results that go into one command, and whether they fill it."""
+        chosen: list[Result] = []
+        size = 0
+        for result in islice(self._fresh.values(), RESULTS_PER_COMMAND):
+            size += _RESULT_OVERHEAD + len(result.response.body or "") * 4 + len(result.response.error or "") * 4
+            if chosen and size > _COMMAND_BYTES:
+                return chosen, True
+            chosen.append(result)
+        return chosen, len(chosen) == RESULTS_PER_COMMAND
 
     def _recall_overdue(self, now_s: float) -> None:
         # insertion order is proposal order: stop at the first that is still young

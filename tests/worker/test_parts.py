@@ -24,7 +24,7 @@ from chronos_common.protocol import Busy, NotLeader, Outcome, Pending, Proposal,
 from chronos_worker.desk import MAX_WAITING, Desk, Slip
 from chronos_worker.life import PATIENCE_S, Life
 from chronos_worker.node import pack_entries
-from chronos_worker.outbox import RESULTS_PER_COMMAND, Outbox
+from chronos_worker.outbox import GATHER_S, RESULTS_PER_COMMAND, Outbox
 from chronos_worker.policies import retry_delay_ms
 
 ME = Claim("n1", 1)
@@ -87,6 +87,19 @@ def test_results_the_log_did_not_take_wait_again():
     outbox.put([result(1), result(2)])
     outbox.unsent(outbox.next_command(ME, 0.0))
     assert len(outbox.next_command(ME, 0.1).items) == 2
+
+
+def test_results_gather_while_others_are_on_their_way_but_not_for_long():
+    outbox = Outbox(patience_s=2.0)
+    outbox.put([result(1)])
+    assert outbox.next_command(ME, 0.0).items == (result(1),)
+    outbox.put([result(2)])
+    assert outbox.next_command(ME, GATHER_S / 2) is None
+    outbox.put([result(3)])
+    outbox.seen(1, 1)
+    assert outbox.next_command(ME, GATHER_S / 2).items == (result(2), result(3))
+    outbox.put([result(4)])
+    assert outbox.next_command(ME, GATHER_S * 2).items == (result(4),)
 
 
 def test_commands_of_results_are_bounded_in_number_and_size():
