@@ -34,7 +34,7 @@ from chronos_worker.skew import SkewThread, SkewWatch, ask_over_http
 from chronos_worker.state_machine.machine import StateMachine
 from chronos_worker.store.database import Database
 from chronos_worker.store.planning_queries import get_anchor
-from chronos_worker.store.schema import NewerData, known_revisions
+from chronos_worker.store.revision import NewerData, known_revisions, migrate_apart
 from chronos_worker.store.snapshots import Snapshots
 from chronos_worker.verifier import Verifier
 
@@ -147,8 +147,10 @@ def open_database(data: DataDir, reads: int) -> Database:
     Raises:
         DataDirError: a newer version wrote them.
     """
+    path = data.path / "chronos.sqlite3"
+    migrate_apart(path)
     try:
-        return Database(data.path / "chronos.sqlite3", reads)
+        return Database(path, reads)
     except NewerData as error:
         wrote = f"Chronos {data.version}" if data.version else "a newer version of Chronos"
         raise DataDirError(

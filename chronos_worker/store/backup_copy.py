@@ -10,7 +10,7 @@ from pathlib import Path
 from chronos_common import VERSION
 from chronos_common.backups import APPLICATION_ID, Description, encode_end
 from chronos_worker.store.database import Database, sha256_of
-from chronos_worker.store.schema import get_revision
+from chronos_worker.store.revision import get_revision
 
 
 class CopyFailed(Exception):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from chronos_common.commands import READS
 from chronos_worker.store.engines import reader_engine, writer_engine
-from chronos_worker.store.schema import NewerData, migrate
+from chronos_worker.store.revision import NewerData, newest, revision_of
 
 _COPY_PAGES: Final = 2_000
 _HASH_CHUNK: Final = 1 << 20
@@ -35,7 +35,10 @@ class Database:
     def _open(self) -> None:
         self._writer: Engine = writer_engine(self.path)
         try:
-            migrate(self._writer)
+            if revision_of(self.path) != newest():
+                from chronos_worker.store.schema import migrate  # noqa: PLC0415 - Alembic is large and seldom needed
+
+                migrate(self._writer)
             self._check_level()
         except BaseException:
             self._writer.dispose()

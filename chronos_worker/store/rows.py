@@ -49,7 +49,7 @@ NO_EXTRA: Final = Extra()
 NO_RESPONSE: Final = Response()
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=4_096)
 def decode_spec(raw: bytes) -> JobSpec:
     """A spec from its stored bytes; equal bytes share one object."""
     return _spec_decoder.decode(raw)

@@ -3,15 +3,19 @@
 import contextlib
 import importlib
 import sqlite3
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
+import migrations
 from chronos_common.commands import FIRST_LEVEL, Barrier, encode_entry
 from chronos_worker.state_machine.machine import Entry, StateMachine
 from chronos_worker.store.database import Database, sha256_of
 from chronos_worker.store.planning_queries import list_nodes
-from chronos_worker.store.schema import NewerData
+from chronos_worker.store.revision import NewerData, known_revisions, migrate_apart, newest, revision_of
 from chronos_worker.store.snapshots import Snapshots
 
 
@@ -148,3 +152,37 @@ def test_a_copy_leaves_no_long_log_behind_for_the_next_commit(tmp_path):
     assert written > 0
     assert copied == written
     database.close()
+
+
+def test_the_known_revisions_are_those_of_alembic(tmp_path):
+    script = ScriptDirectory(Path(migrations.__file__).parent)
+    assert known_revisions() == {item.revision for item in script.walk_revisions()}
+    assert newest() == script.get_current_head()
+    Database(tmp_path / "b.sqlite3").close()
+    assert revision_of(tmp_path / "b.sqlite3") == newest()
+
+
+def test_a_file_without_a_schema_gets_one_in_another_process(tmp_path):
+    migrate_apart(tmp_path / "b.sqlite3")
+    assert revision_of(tmp_path / "b.sqlite3") == newest()
+
+
+def test_a_newer_schema_survives_the_attempt_in_another_process(database, tmp_path):
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    migrate_apart(tmp_path / "a.sqlite3")
+    assert revision_of(tmp_path / "a.sqlite3") == "9999"
+
+
+def test_opening_a_current_replica_does_not_import_alembic(tmp_path):
+    path = tmp_path / "b.sqlite3"
+    Database(path).close()
+    program = (
+        "import sys, pathlib; from chronos_worker.worker import Worker; "
+        "from chronos_worker.store.database import Database; "
+        "Database(pathlib.Path(sys.argv[1])).close(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "False\n"

@@ -31,7 +31,7 @@ from chronos_worker.data_dir import DataDir
 from chronos_worker.levels import PATIENCE_S, Raising, needs_upgrade
 from chronos_worker.state_machine.machine import Entry, StateMachine
 from chronos_worker.store.database import Database
-from chronos_worker.store.schema import NewerData
+from chronos_worker.store.revision import NewerData
 from chronos_worker.store.snapshots import Snapshots
 from tests.sim.world import World
 from tests.support.processes import Process, write_config
