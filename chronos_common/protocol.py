@@ -521,8 +521,8 @@ _DECODERS: Final[dict[Any, msgspec.msgpack.Decoder[Any]]] = {
         *RESULT_TYPES.values(),
     )
 }
-"""All kinds that are decoded. They are made here, while there is one thread: msgspec 0.22 describes a struct when it is
-first used and shows other threads the half-made description, which ends the process with SIGSEGV."""
+"""All kinds that are decoded. They are made here, while there is one thread: msgspec 0.22 describes a struct when it
+is first used and shows other threads the half-made description, which ends the process with SIGSEGV."""
 
 
 def decode(data: bytes, kind: type[T] | Any) -> T:

@@ -48,7 +48,9 @@ class Lab:
 
         def look():
             ended = [name for name, process in self.cluster.processes.items() if process.popen.poll() is not None]
-            assert not ended, f"ended by themselves: {ended}\n{self.cluster.processes[ended[0]].output()[-3_000:]}"
+            if ended:
+                process = self.cluster.processes[ended[0]]
+                raise AssertionError(f"{ended} ended, status {process.popen.returncode}\n{process.output()[-3_000:]}")
             statuses = [self.cluster.status(name) for name in _NAMES]
             leaders = [each.node_id for each in statuses if each and each.role == "leader" and each.has_quorum]
             return leaders[0] if len(leaders) == 1 and all(each and each.ready for each in statuses) else None
