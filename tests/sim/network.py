@@ -2,8 +2,9 @@
 
 Messages travel as the bytes they would be on a wire. Within one connection they keep their order, as TCP keeps
 it. A pair is connected while both ends live and neither direction is cut; a cut that lasts breaks the
-connection. With `haunting`, messages of a broken connection may still arrive after the next one is up, even
-twice: more than the real transport allows.
+connection. What was under way then arrives up to a drawn point, as from a process that died after its last words
+had reached the wire. With `haunting`, the rest may still arrive after the next connection is up, even twice: more
+than the real transport allows.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ class SimNetwork:
         self._connections: dict[frozenset[str], int] = {}
         self._broken_at: dict[frozenset[str], float] = {}
         self._arrives: dict[tuple[str, str], float] = {}
+        self._ends: dict[tuple[str, str], float] = {}
+        self.lost: set[tuple[str, str, type[Message]]] = set()
+        """Kinds of messages that do not arrive, by source and target."""
+        self.latest: dict[tuple[str, str, type[Message]], bytes] = {}
+        """The latest message of each kind between two nodes."""
         self._numbers = 0
         self.trace: Callable[[str], None] = lambda _line: None
 
@@ -135,11 +141,17 @@ class SimNetwork:
         connection = self._connections.get(frozenset((source, target)))
         if connection is None:
             return False
-        if (source, target) not in self._cut:
+        payload = encode(message)
+        self.latest[source, target, type(message)] = payload
+        if (source, target) not in self._cut and (source, target, type(message)) not in self.lost:
             at = max(self.clock.now + self._random.uniform(*self.delay_s), self._arrives.get((source, target), 0))
             self._arrives[source, target] = at
-            self._post(target, at, "message", source, encode(message), connection)
+            self._post(target, at, "message", source, payload, connection)
         return True
+
+    def repeat(self, source: str, target: str, payload: bytes) -> None:
+        """Let an old message arrive now."""
+        self._post(target, self.clock.now, "ghost", source, payload, 0)
 
     def is_current(self, one: str, other: str, connection: int) -> bool:
         """Tell whether a connection is the one the pair has now."""
@@ -168,7 +180,8 @@ class SimNetwork:
                 if not self._is_cut(pair) and self._agree(one, other):
                     self._numbers += 1
                     self._connections[pair] = connection = self._numbers
-                    at = self.clock.now + self._random.uniform(*self.delay_s)
+                    over = max(self._ends.pop(ends, 0.0) for ends in ((one, other), (other, one)))
+                    at = max(self.clock.now + self._random.uniform(*self.delay_s), over)
                     for near, far in ((one, other), (other, one)):
                         self._arrives[near, far] = at
                         self._post(near, at, "connected", far, b"", connection)
@@ -178,17 +191,20 @@ class SimNetwork:
         self._broken_at.pop(pair, None)
         one, other = sorted(pair)
         for near, far in ((one, other), (other, one)):
-            self._post(near, self.clock.now, "disconnected", far, b"", connection)
-            self._haunt(self._endpoints[near], far)
+            self._ends[near, far] = over = self._end(self._endpoints[near], far)
+            self._post(near, over, "disconnected", far, b"", connection)
 
-    def _haunt(self, endpoint: SimEndpoint, far: str) -> None:
-        """Messages under way are lost with the connection, or come back as ghosts."""
-        for event in sorted(event for event in endpoint.inbox if event.peer == far and event.kind == "message"):
+    def _end(self, endpoint: SimEndpoint, far: str) -> float:
+        """Some messages under way still arrive; the rest are lost, or come back as ghosts. When it is over."""
+        under_way = sorted(event for event in endpoint.inbox if event.peer == far and event.kind == "message")
+        kept = self._random.choice([0, len(under_way), self._random.randint(0, len(under_way))])
+        for event in under_way[kept:]:
             endpoint.inbox.remove(event)
             while self._random.random() < self.haunting:
                 at = self.clock.now + self._random.uniform(0.0, 3.0)
                 self._post(endpoint.node_id, at, "ghost", far, event.payload, 0)
         heapq.heapify(endpoint.inbox)
+        return max([self.clock.now, *(event.at for event in under_way[:kept])])
 
     def _post(self, to: str, at: float, kind: str, peer: str, payload: bytes, connection: int) -> None:
         self._numbers += 1
