@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants fuzz-ports upgrade-fixture chaos docker-check
-.PHONY: bench bench-quick snapshots profile clean
+.PHONY: help run cluster demo test lint schedules-oracle sim sim-mutants scenarios-rewrite fuzz-ports upgrade-fixture
+.PHONY: chaos docker-check bench bench-quick snapshots profile clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ sim: $(VENV)/.dev ## SEEDS=n FROM=first: whole clusters simulated under faults, 
 
 sim-mutants: $(VENV)/.dev ## rules broken on purpose, which the simulation has to notice
 	$(BIN)/python -m tests.sim mutants
+
+scenarios-rewrite: $(VENV)/.dev ## write into tests/scenarios what happens today; read the difference before you commit it
+	$(BIN)/python -m tests.scenarios
 
 upgrade-fixture: $(VENV)/.dev ## the data directory that later versions are tested with: once, when a version is released
 	$(BIN)/python -m tests.upgrade.make_fixture

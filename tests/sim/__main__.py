@@ -13,7 +13,7 @@ import click
 import structlog
 
 from tests.sim.campaign import Campaign
-from tests.sim.mutants import MUTANTS, caught_by
+from tests.sim.mutants import MUTANTS, caught_by, check_lines
 
 SEEDS_FILE = Path(__file__).parent / "seeds.txt"
 _FAST = Path("/dev/shm")
@@ -73,6 +73,7 @@ def run(first: int, seeds: int, jobs: int) -> None:
 @click.option("--only", multiple=True, type=click.Choice(sorted(MUTANTS)), help="These mutants.")
 def mutants(seeds: int, jobs: int, only: tuple[str, ...]) -> None:
     """Break one rule at a time; every mutant has to be caught."""
+    check_lines()
     survivors = []
     with ProcessPoolExecutor(jobs) as pool:
         futures = {pool.submit(caught_by, name, seeds): name for name in only or sorted(MUTANTS)}

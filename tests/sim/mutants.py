@@ -1,7 +1,8 @@
 """Rules broken on purpose, one at a time: the simulation has to notice every one of them.
 
-A mutant is a line of the product's own source with another in its place. `seed` is one that caught it; that one
-runs with every `make test`, and the whole hunt is `make sim-mutants`.
+A mutant is a line of the product's own source with another in its place, or several lines where one rule is kept
+in two places. Each names what caught it: a seed of whole nodes, a seed of logs alone, or a transcript in
+`tests/scenarios`. `make sim-mutants` runs every one of them, from that seed on; the killers run with `make test`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from tests.raft.test_fuzz import check_schedule
+from tests.scenarios.transcript import played, written
 from tests.sim.campaign import Campaign
 
 
@@ -36,10 +38,12 @@ class Mutant(NamedTuple):
     """Edits that break one rule; several where one rule is kept in two places."""
 
     edits: tuple[Edit, ...]
-    seed: int
+    seed: int = 0
     """Caught under this one."""
     level: str = "node"
     """`node`: whole nodes are simulated; `log`: the logs alone, which is faster and harsher to them."""
+    scenario: str = ""
+    """The transcript that goes otherwise, where chance is too slow."""
 
 
 _LOG = "chronos_worker.raft.log:PySyncObjLog."
@@ -100,8 +104,7 @@ MUTANTS = {
     ),
     "count acknowledgements of another term": Mutant(
         (Edit(_GUARD + "_in_appended", "self._leads(message.term) and", "self._engine.role() == 'leader' and"),),
-        0,
-        "log",
+        scenario="acknowledgements_belong_to_their_term",
     ),
     "return what is not synced": Mutant(
         (
@@ -116,19 +119,23 @@ MUTANTS = {
     ),
     "count a vote twice": Mutant(
         (Edit(_ELECTION + "is_first_vote", "if peer in self._voters:", "if False:"),),
-        0,
-        "log",
+        scenario="a_vote_counts_once",
     ),
     "let a node without memory vote": Mutant(
         (
             Edit(
                 _ELECTION + "may_vote",
-                "return self._vote.joined or request.round in self._supported[peer]",
+                "return self._vote.joined or request.round in self._supported.get(peer, ())",
                 "return True",
             ),
+            # Nobody stands who would need that vote, as long as the supporters without memory are not counted.
+            Edit(
+                _ELECTION + "take_answer",
+                "sum(supporter.joined for supporter in supporters.values())",
+                "len(supporters)",
+            ),
         ),
-        0,
-        "log",
+        scenario="a_lost_disk_does_not_help_a_stale_log",
     ),
     "lead without a quorum": Mutant(
         (
@@ -288,8 +295,7 @@ MUTANTS = {
     ),
     "believe acknowledgements of an earlier life": Mutant(
         (Edit(_GUARD + "on_disconnected", "self._engine.forget_match(peer)", "pass"),),
-        0,
-        "log",
+        scenario="acknowledgements_end_with_the_life_that_gave_them",
     ),
     "be up to date at the first leader's commit": Mutant(
         (Edit(_LOG + "_reaches_contact", "returned_term >= term", "True"),),
@@ -312,9 +318,25 @@ MUTANTS = {
 }
 
 
+def check_lines() -> None:
+    """Every mutant has to find the lines it changes.
+
+    Raises:
+        LookupError: naming a mutant whose lines were rewritten; it has to be rewritten with them.
+    """
+    for name, mutant in MUTANTS.items():
+        try:
+            with broken(mutant):
+                pass
+        except (LookupError, AttributeError) as error:
+            raise LookupError(f"mutant {name!r} is stale: {error}") from error
+
+
 def caught_by(name: str, seeds: int) -> tuple[int | None, str]:
     """The first seed that notices a mutant, and how; None if none of `seeds` does."""
     first = MUTANTS[name].seed
+    if MUTANTS[name].scenario:
+        seeds = 0
     for seed in [first, *(seed for seed in range(seeds) if seed != first)]:
         if found := notices(name, seed):
             return seed, found
@@ -326,6 +348,8 @@ def notices(name: str, seed: int) -> str:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with tempfile.TemporaryDirectory() as directory, broken(MUTANTS[name]):
         try:
+            if scenario := MUTANTS[name].scenario:
+                return "" if played(scenario, Path(directory)) == written(scenario) else f"{scenario} goes otherwise"
             if MUTANTS[name].level == "log":
                 check_schedule(Path(directory), seed)
             else:
