@@ -38,6 +38,7 @@ def run_seed(seed: int) -> tuple[int, str, dict[str, int]]:
             "entries": len(world.laws.committed),
             "digests": len(world.digests),
             "elections": len(world.laws.leaders),
+            **campaign.faults,
         }
         return seed, "", tally
 

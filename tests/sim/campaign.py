@@ -6,6 +6,7 @@ fault at once never does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,7 @@ class Campaign:
         self.network = self.world.network
         self.plotting = Plotting(self)
         self.forgetful: set[str] = set()
+        self.faults: Counter[str] = Counter()
         self.buried = ""
         for machine in self.world.nodes.values():
             machine.clock.offset_ms = draw.choice([0, 0, draw.randint(-2_000, 2_000)])
@@ -191,6 +193,7 @@ class Campaign:
     def _fault(self, dt: float) -> None:
         for kind, rate in self.rates.items():
             if self.random.random() < rate * dt:
+                self.faults[kind] += 1
                 getattr(self, kind)()
 
     def _some(self) -> str:

@@ -210,7 +210,11 @@ MUTANTS = {
         0,
     ),
     "start an attempt that was started": Mutant(
-        (Edit(_MACHINE + "firing:apply_start", "or row.attempt != item.number - 1", ""),),
+        (
+            Edit(_MACHINE + "firing:apply_start", "if attempt != item.number - 1:", "if False:"),
+            # The status says nearly the same.
+            Edit(_MACHINE + "firing:apply_start", "status = 'pending'", "status IN ('pending', 'running')"),
+        ),
         0,
     ),
     "forget what a lost node ran": Mutant(

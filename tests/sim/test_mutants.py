@@ -1,0 +1,33 @@
+"""The rules whose loss would hurt most, broken one at a time under a seed that notices; the rest: `make sim-mutants`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.mutants import MUTANTS, check_lines, notices
+
+KILLERS = (
+    "sync without syncing",
+    "forget the vote",
+    "cut entries that match",
+    "commit what no message verified",
+    "return what is not synced",
+    "count a vote twice",
+    "count acknowledgements of another term",
+    "believe acknowledgements of an earlier life",
+    "let a node without memory vote",
+    "fire without compare-and-set",
+    "send what was only planned",
+    "live the same life twice",
+    "cut the log before the state is durable",
+)
+
+
+@pytest.mark.parametrize("name", KILLERS)
+def test_the_simulation_notices_who_would(name):
+    assert notices(name, MUTANTS[name].seed)
+
+
+def test_every_mutant_finds_the_lines_it_changes():
+    check_lines()
+    assert len(MUTANTS) >= 25
