@@ -1,4 +1,4 @@
-"""The rules whose loss would hurt most, broken one at a time under a seed that notices; the rest: `make sim-mutants`."""
+"""Rules whose loss would hurt most, each broken under a seed that notices; `make sim-mutants` does all of them."""
 
 from __future__ import annotations
 
