@@ -51,6 +51,7 @@ class Stage:
             snapshot_window_bytes=200,
         )
         self._cluster = SimCluster(self._directory, int(count), limits=limits, delay_s=(0.001, 0.001))
+        self._cluster.network.last_words_arrive = True
         self._news()
 
     def status(self) -> list[str]:

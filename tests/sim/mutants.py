@@ -61,8 +61,7 @@ MUTANTS = {
                 "    self._guard.release()\n    self._network.flush()\n    self._journal.sync()\n",
             ),
         ),
-        0,
-        "log",
+        scenario="acknowledgements_wait_for_the_sync",
     ),
     "sync without syncing": Mutant(
         (Edit(_JOURNAL + "sync", "self._file.sync()", "pass"),),
@@ -94,7 +93,7 @@ MUTANTS = {
             ),
             Edit(_GUARD + "_in_append", "if not entries and self._journal.term_at(index) == term:", "if False:"),
         ),
-        0,
+        6,
         "log",
     ),
     "commit what no message verified": Mutant(
@@ -303,7 +302,7 @@ MUTANTS = {
     ),
     "be up to date at the first leader's commit": Mutant(
         (Edit(_LOG + "_reaches_contact", "returned_term >= term", "True"),),
-        0,
+        6,
         "log",
     ),
     "prefer any candidate": Mutant(
@@ -316,7 +315,7 @@ MUTANTS = {
             Edit(_GUARD + "_in_request_vote", "last_log_index=message.last_index", "last_log_index=1 << 60"),
             Edit(_GUARD + "_in_request_vote", "last_log_term=message.last_term", "last_log_term=1 << 60"),
         ),
-        0,
+        3,
         "log",
     ),
 }

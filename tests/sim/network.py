@@ -19,6 +19,8 @@ from chronos_worker.raft.membership import Agreed
 from chronos_worker.raft.messages import Message, decode, encode
 from chronos_worker.raft.network import Receiver
 
+_SILENCE_S = 0.02
+
 
 class VirtualClock:
     """Seconds that pass only when told to."""
@@ -63,6 +65,8 @@ class SimNetwork:
         self._broken_at: dict[frozenset[str], float] = {}
         self._arrives: dict[tuple[str, str], float] = {}
         self._ends: dict[tuple[str, str], float] = {}
+        self.last_words_arrive = False
+        """Whether all that is under way when a connection ends still arrives, instead of a drawn part."""
         self.lost: set[tuple[str, str, type[Message]]] = set()
         """Kinds of messages that do not arrive, by source and target."""
         self.latest: dict[tuple[str, str, type[Message]], bytes] = {}
@@ -195,16 +199,23 @@ class SimNetwork:
             self._post(near, over, "disconnected", far, b"", connection)
 
     def _end(self, endpoint: SimEndpoint, far: str) -> float:
-        """Some messages under way still arrive; the rest are lost, or come back as ghosts. When it is over."""
+        """Some messages under way still arrive; the rest are lost, or come back as ghosts.
+
+        Returns when this end learns that it is over: after a power cut nobody says so, so it may take a while.
+        """
         under_way = sorted(event for event in endpoint.inbox if event.peer == far and event.kind == "message")
-        kept = self._random.choice([0, len(under_way), self._random.randint(0, len(under_way))])
+        kept = len(under_way)
+        silence_s = _SILENCE_S
+        if not self.last_words_arrive:
+            silence_s = self._random.choice([0.0, self._random.uniform(0.0, self._link_timeout_s)])
+            kept = self._random.choice([0, kept, self._random.randint(0, kept)])
         for event in under_way[kept:]:
             endpoint.inbox.remove(event)
             while self._random.random() < self.haunting:
                 at = self.clock.now + self._random.uniform(0.0, 3.0)
                 self._post(endpoint.node_id, at, "ghost", far, event.payload, 0)
         heapq.heapify(endpoint.inbox)
-        return max([self.clock.now, *(event.at for event in under_way[:kept])])
+        return max(event.at for event in under_way[:kept]) + silence_s if kept else self.clock.now
 
     def _post(self, to: str, at: float, kind: str, peer: str, payload: bytes, connection: int) -> None:
         self._numbers += 1
