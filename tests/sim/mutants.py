@@ -214,7 +214,7 @@ MUTANTS = {
             # The status says nearly the same.
             Edit(_MACHINE + "firing:apply_start", "status = 'pending'", "status IN ('pending', 'running')"),
         ),
-        0,
+        3,
     ),
     "forget what a lost node ran": Mutant(
         (
