@@ -224,7 +224,7 @@ MUTANTS = {
                 "for execution in ()",
             ),
         ),
-        0,
+        3,
     ),
     "skip without a row": Mutant(
         (
