@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-import requests
-from urllib3.exceptions import NewConnectionError
 
+from chronos_api.connections import Connections, Unreachable
 from chronos_common.commands import Change
 from chronos_common.errors import BY_CODE, ChronosError, Internal, OutcomeUnknown, Unavailable
 from chronos_common.protocol import (
-    CONTENT_TYPE,
-    SECRET_HEADER,
     AdminCall,
     AdminReply,
     Busy,
@@ -47,19 +44,10 @@ _SLACK_S: Final = 0.5
 _READ_TIMEOUT_S: Final = _READ_WAIT_MS / 1_000 + _SLACK_S
 _READ_ROUNDS: Final = 2
 """How often each worker is asked: a kept connection may have been closed just as it was used."""
-_CONNECT_S: Final = 1.0
 _PAUSE_S: Final = 0.1
 _STATUS_S: Final = 1.5
 _PROBES: Final = 8
 """Workers asked at once for status or metrics."""
-
-
-class _Unreachable(Exception):
-    """A worker did not answer as one. `sent`: it may have got the request all the same."""
-
-    def __init__(self, reason: str, *, sent: bool) -> None:
-        super().__init__(reason)
-        self.sent = sent
 
 
 class ClusterClient:
@@ -78,10 +66,9 @@ class ClusterClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._workers = tuple(worker.rstrip("/") for worker in workers)
-        self._secret = secret
+        self._connections = Connections(secret)
         self._clock = clock
         self._sleep = sleep
-        self._local = threading.local()
         self._probes = ThreadPoolExecutor(_PROBES, thread_name_prefix="probe")
         self._leader: str | None = None
         self._nearest = 0
@@ -116,7 +103,7 @@ class ClusterClient:
                     reason = message
                 case Pending():
                     unknown = True
-                case _Unreachable() as error:
+                case Unreachable() as error:
                     unknown = unknown or error.sent
                     reason = str(error)
             self._sleep(max(0.0, min(_PAUSE_S, deadline - self._clock())))
@@ -127,10 +114,10 @@ class ClusterClient:
             )
         raise Unavailable(f"the change could not be made: {reason}; nothing was changed", retry_after_s=1.0)
 
-    def _propose_to(self, url: str, body: bytes, timeout_s: float) -> ProposeReply | _Unreachable:
+    def _propose_to(self, url: str, body: bytes, timeout_s: float) -> ProposeReply | Unreachable:
         try:
             reply: ProposeReply = self._call(url, "POST", "/v1/propose", body, ProposeReply, timeout_s)
-        except _Unreachable as error:
+        except Unreachable as error:
             self._leader = None
             self._nearest += 1
             return error
@@ -152,7 +139,7 @@ class ClusterClient:
                 break
             try:
                 reply: QueryReply = self._call(self._worker(), "POST", "/v1/query", body, QueryReply, _READ_TIMEOUT_S)
-            except _Unreachable as error:
+            except Unreachable as error:
                 reason = str(error)
             else:
                 if isinstance(reply, Found):
@@ -173,7 +160,7 @@ class ClusterClient:
         for _ in range(len(self._workers) + 1):
             try:
                 reply: AdminReply = self._call(url, "POST", "/v1/admin", encode(call), AdminReply, timeout_s)
-            except _Unreachable as error:
+            except Unreachable as error:
                 if error.sent:
                     raise OutcomeUnknown(f"{error}; what was asked may have been done") from error
                 reason = str(error)
@@ -199,7 +186,7 @@ class ClusterClient:
         """
         try:
             reply: AdminReply = self._call(worker, "POST", "/v1/admin", encode(call), AdminReply, timeout_s)
-        except _Unreachable as error:
+        except Unreachable as error:
             raise Unavailable(str(error), retry_after_s=1.0) from error
         if isinstance(reply, Rejected):
             raise refusal(reply)
@@ -222,7 +209,7 @@ class ClusterClient:
         def ask(url: str) -> Any:
             try:
                 return self._call(url, "GET", path, b"", kind, _STATUS_S)
-            except _Unreachable:
+            except Unreachable:
                 return None
 
         return dict(zip(self._workers, self._probes.map(ask, self._workers), strict=True))
@@ -231,40 +218,18 @@ class ClusterClient:
         return self._workers[self._nearest % len(self._workers)]
 
     def _call(self, url: str, method: str, path: str, body: bytes, kind: Any, timeout_s: float) -> Any:
-        try:
-            response = self._session().request(
-                method, url.rstrip("/") + path, data=body, timeout=(_CONNECT_S, timeout_s), allow_redirects=False
-            )
-        except requests.ConnectTimeout as error:
-            raise _Unreachable(f"worker {url} does not answer", sent=False) from error
-        except requests.RequestException as error:
-            raise _Unreachable(f"worker {url} does not answer", sent=not _is_refusal(error)) from error
-        if response.status_code != requests.codes.ok:
+        status, answer = self._connections.ask(url.rstrip("/"), method, path, body, timeout_s)
+        if status != HTTPStatus.OK:
             # It authenticates and reads before it acts, so only an error of its own leaves anything open.
-            sent = response.status_code >= requests.codes.server_error
-            raise _Unreachable(f"worker {url} answered {response.status_code}", sent=sent)
+            sent = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            raise Unreachable(f"worker {url} answered {status}", sent=sent)
         try:
-            return decode(response.content, kind)
+            return decode(answer, kind)
         except msgspec.DecodeError as error:
-            raise _Unreachable(f"worker {url} speaks another protocol version", sent=True) from error
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            session.headers.update({SECRET_HEADER: self._secret, "Content-Type": CONTENT_TYPE})
-            self._local.session = session
-        return session
+            raise Unreachable(f"worker {url} speaks another protocol version", sent=True) from error
 
 
 def refusal(rejected: Rejected) -> ChronosError:
     """The error a refusal of the workers stands for."""
     kind = BY_CODE.get(rejected.code, Internal)
     return kind(rejected.message, violations=rejected.violations)
-
-
-def _is_refusal(error: requests.RequestException) -> bool:
-    """Whether no connection came about, so that nothing can have been sent."""
-    cause = error.args[0] if error.args else None
-    return isinstance(getattr(cause, "reason", None), NewConnectionError)

@@ -15,24 +15,24 @@ import pytest
 import requests
 
 from chronos_common.commands import CreateJob, DeleteJob
+from chronos_common.http1 import MAX_HEAD_BYTES
 from chronos_common.models import HttpTarget, JobSpec
 from chronos_common.protocol import (
     MAX_BODY_BYTES,
     SECRET_HEADER,
-    Found,
     JobChanged,
     ListJobs,
     MetricFamily,
-    Outcome,
     Proposal,
+    ProposeReply,
     Query,
+    QueryReply,
     TransferLeadership,
     WorkerStatus,
     decode,
     decode_result,
     encode,
 )
-from chronos_worker.control.http import MAX_HEADER_BYTES
 from tests.support.processes import SECRET, wait_for, worker_in_thread, write_config
 
 TRIES = int(os.environ.get("PORT_FUZZ_TRIES", "400"))
@@ -71,12 +71,12 @@ class Port:
 
     def propose(self, proposal):
         answer = self._session.post(f"{self._url}/v1/propose", data=encode(proposal), timeout=10)
-        return decode(answer.content, Outcome)
+        return decode(answer.content, ProposeReply)
 
     def jobs(self):
         body = encode(Query(ListJobs()))
         answer = self._session.post(f"{self._url}/v1/query", data=body, timeout=10)
-        return decode_result(ListJobs(), decode(answer.content, Found))
+        return decode_result(ListJobs(), decode(answer.content, QueryReply))
 
     def refused(self):
         """What was refused, by reason, as the metrics tell it."""
@@ -231,11 +231,12 @@ def peak_kib():
             400,
             "malformed",
         ),
-        (request("POST", "/v1/query", length=-1), 413, "oversized"),
+        (request("POST", "/v1/query", length=-1), 400, "malformed"),
         (request("POST", "/v1/query", length=MAX_BODY_BYTES + 1), 413, "oversized"),
-        (request("GET", "/" + "x" * MAX_HEADER_BYTES), 414, "oversized"),
-        (request("GET", "/v1/status", secret="x" * MAX_HEADER_BYTES), 413, "oversized"),
-        (b"nonsense\r\n\r\n", 400, "malformed"),
+        (request("GET", "/" + "x" * MAX_HEAD_BYTES), 431, "oversized"),
+        (request("GET", "/v1/status", secret="x" * MAX_HEAD_BYTES), 431, "oversized"),
+        (b"nonsense\r\n\r\n", 401, "unauthorized"),
+        (b"no field: \r\nnonsense\r\n\r\n", 400, "malformed"),
         (b"\r\n", None, "abandoned"),
     ],
 )
