@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
+from chronos_api.blueprint import Blueprint
 from chronos_api.problems import CONTENT_TYPE, ProblemSchema
 from chronos_common.schemas.fields import Choice, Strict, Text, Whole
 

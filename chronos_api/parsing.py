@@ -10,7 +10,6 @@ from typing import Any, Final, NoReturn
 
 import orjson
 from flask import Request
-from flask_smorest.arguments import ArgumentsMixin
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
@@ -56,9 +55,6 @@ class StrictParser(FlaskParser):
         for location, inner in messages.items():
             violations += list(flatten(inner, _PREFIXES.get(location, "")))
         raise InvalidRequest(f"the request has {len(violations)} problem(s)", violations=tuple(violations))
-
-
-ArgumentsMixin.ARGUMENTS_PARSER = StrictParser()
 
 
 def read_json(req: Request) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 ACCEPTED: Final = 'numbers with units ms, s, m, h or d, largest first, such as "250ms", "30s", "1h30m" or "2d"'
@@ -41,6 +42,7 @@ def parse_duration_ms(text: str, *, minimum_ms: int = 0, maximum_ms: int = MAX_M
     return int(total)
 
 
+@lru_cache(maxsize=1_000)
 def format_duration(ms: int) -> str:
     """The canonical text: largest units first, none of them zero."""
     parts = []

@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 from flask import Response
 from flask.views import MethodView
-from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields
 
 from chronos_api.answers import answer
 from chronos_api.batching import MAX_COMMAND_BYTES, Change, Item, Told, propose_each, size_of
+from chronos_api.blueprint import Blueprint
 from chronos_api.calls import propose, read, services
 from chronos_api.documenting import EXAMPLE_JOB, IDEMPOTENCY_KEY, problems
 from chronos_api.guard import needs

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Response
 from flask.views import MethodView
-from flask_smorest import Blueprint
 from marshmallow import fields
 
 from chronos_api.answers import answer
+from chronos_api.blueprint import Blueprint
 from chronos_api.calls import propose, read_or_404
 from chronos_api.cursors import read_cursor, write_cursor
 from chronos_api.documenting import IDEMPOTENCY_KEY, LOCATION, Consistency, Page, page_of, problems

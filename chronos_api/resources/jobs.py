@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 from flask import Response, request, url_for
 from flask.views import MethodView
-from flask_smorest import Blueprint
 from marshmallow import ValidationError, fields
 
 from chronos_api.answers import answer
+from chronos_api.blueprint import Blueprint
 from chronos_api.calls import expected_version, propose, read, read_or_404, services
 from chronos_api.cursors import Count, read_cursor, write_cursor
 from chronos_api.documenting import (
@@ -167,9 +167,10 @@ class OneJob(MethodView):
     @blueprint.response(204)
     @blueprint.doc(parameters=[IF_MATCH])
     @problems(blueprint, 404, 412)
-    def delete(self, job_id: Any) -> None:
+    def delete(self, job_id: Any) -> Response:
         """Delete a job and cancel what is active of it."""
         propose(DeleteJob(str(job_id), expected_version()))
+        return Response(status=204)
 
 
 @blueprint.route("/<uuid:job_id>/enable")

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from flask import Response
 from flask.views import MethodView
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from chronos_api.answers import answer
+from chronos_api.blueprint import Blueprint
 from chronos_api.calls import expected_version, propose, read_or_404
 from chronos_api.cursors import Count, read_cursor, write_cursor
 from chronos_api.documenting import ETAG, IDEMPOTENCY_KEY, IF_MATCH, Consistency, page_of, problems

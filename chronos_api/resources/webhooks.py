@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Response
 from flask.views import MethodView
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from chronos_api.answers import answer
+from chronos_api.blueprint import Blueprint
 from chronos_api.calls import services
 from chronos_api.documenting import problems
 from chronos_api.guard import needs

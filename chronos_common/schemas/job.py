@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields, validates_schema
 
+from chronos_common.durations import format_duration
 from chronos_common.models import (
     ApiKeyAuth,
     Auth,
@@ -35,6 +36,7 @@ from chronos_common.schemas.fields import (
     Strict,
     Text,
     Whole,
+    instant_text,
     refuse,
 )
 from chronos_common.schemas.secrets import masked
@@ -126,7 +128,11 @@ class SuccessCodes(fields.Field[tuple[tuple[int, int], ...]]):
         return tuple(ranges)
 
     def _serialize(self, value: Any, *_: Any, **__: Any) -> list[int | str]:
-        return [low if low == high else f"{low}-{high}" for low, high in value]
+        return _codes(value)
+
+
+def _codes(ranges: tuple[tuple[int, int], ...]) -> list[int | str]:
+    return [low if low == high else f"{low}-{high}" for low, high in ranges]
 
 
 class AuthSchema(Strict):
@@ -325,7 +331,6 @@ def _auth_of(auth: dict[str, Any] | None) -> Auth | None:
 def document_of(spec: JobSpec) -> dict[str, Any]:
     """The spec as its owner would write it in full, secrets masked."""
     target, retry = masked(spec.target), spec.retry_policy
-    ms = Duration(low=0, high=0)._serialize  # noqa: SLF001 - the one spelling of durations
     return {
         "name": spec.name,
         "namespace": spec.namespace,
@@ -335,19 +340,19 @@ def document_of(spec: JobSpec) -> dict[str, Any]:
         "webhook": webhook_of(target),
         "retry_policy": {
             "max_attempts": retry.max_attempts,
-            "initial_interval": ms(retry.initial_interval_ms),
-            "max_interval": ms(retry.max_interval_ms),
+            "initial_interval": format_duration(retry.initial_interval_ms),
+            "max_interval": format_duration(retry.max_interval_ms),
             "multiplier": retry.multiplier,
         },
-        "timeout": ms(spec.timeout_ms),
+        "timeout": format_duration(spec.timeout_ms),
         "concurrency": spec.concurrency.value,
         "misfire": {
             "policy": spec.misfire.policy.value,
-            "grace": ms(spec.misfire.grace_ms),
-            "window": ms(spec.misfire.window_ms),
+            "grace": format_duration(spec.misfire.grace_ms),
+            "window": format_duration(spec.misfire.window_ms),
             "cap": spec.misfire.cap,
         },
-        "retention": {"max_age": ms(spec.retention.max_age_ms), "max_count": spec.retention.max_count},
+        "retention": {"max_age": format_duration(spec.retention.max_age_ms), "max_count": spec.retention.max_count},
         "tags": spec.tags,
         "enabled": spec.enabled,
     }
@@ -360,7 +365,7 @@ def webhook_of(target: HttpTarget) -> dict[str, Any]:
         "method": target.method,
         "headers": target.headers,
         "body": target.body,
-        "success_codes": SuccessCodes()._serialize(target.success_codes),  # noqa: SLF001
+        "success_codes": _codes(target.success_codes),
     }
     match target.auth:
         case BasicAuth(username=username, password=password):
@@ -374,17 +379,20 @@ def webhook_of(target: HttpTarget) -> dict[str, Any]:
 
 def answer_of(job: Job) -> dict[str, Any]:
     """A stored job as it is answered."""
-    instant = Instant()._serialize  # noqa: SLF001 - the one spelling of instants
     return {
         "id": job.id,
         "version": job.version,
         **document_of(job.spec),
-        "created_at": instant(job.created_at),
-        "updated_at": instant(job.updated_at),
-        "next_fire_time": instant(job.next_fire_time),
-        "last_fire_time": instant(job.last_fire_time),
+        "created_at": _instant(job.created_at),
+        "updated_at": _instant(job.updated_at),
+        "next_fire_time": _instant(job.next_fire_time),
+        "last_fire_time": _instant(job.last_fire_time),
         "schedule_status": _schedule_status(job),
     }
+
+
+def _instant(ms: int | None) -> str | None:
+    return None if ms is None else instant_text(ms)
 
 
 def _schedule_status(job: Job) -> str:
