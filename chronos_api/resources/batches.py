@@ -16,7 +16,7 @@ from chronos_api.calls import propose, read, services
 from chronos_api.documenting import EXAMPLE_JOB, IDEMPOTENCY_KEY, problems
 from chronos_api.guard import needs
 from chronos_api.problems import ProblemSchema
-from chronos_api.resources.jobs import new_spec, with_secrets
+from chronos_api.resources.jobs import acceptable, with_secrets
 from chronos_common.commands import CreateJob, DeleteJob, JobBatch, UpdateJob
 from chronos_common.errors import ChronosError, InvalidRequest, OutcomeUnknown, TooLarge, Violation
 from chronos_common.models import JobSpec
@@ -24,7 +24,6 @@ from chronos_common.protocol import BatchDone, GetJob
 from chronos_common.schemas.bulk import JobReader
 from chronos_common.schemas.changes import OPERATIONS, Changes
 from chronos_common.schemas.fields import Choice, Flag, Strict
-from chronos_common.schemas.job import spec_of
 from chronos_common.schemas.problems import flatten
 from chronos_common.schemas.secrets import has_mask
 
@@ -72,7 +71,7 @@ class Batches(MethodView):
         request with the same Idempotency-Key makes what is missing and nothing twice.
         """
         given = body["items"]
-        reader = JobReader()
+        reader = JobReader(services().settings.defaults)
         changes = [_change(reader, item, f"/items/{n}") for n, item in enumerate(given)]
         if body["atomic"]:
             told, applied = _atomic(changes)
@@ -116,10 +115,10 @@ def _wanted(reader: JobReader, item: dict[str, Any], pointer: str) -> Item:
         return DeleteJob(str(item["id"]))
     if "job" not in item:
         raise _missing(f"{pointer}/job", "a job document")
-    document = reader.load(item["job"])
+    spec = reader.spec(item["job"])
     if operation == "create":
-        return CreateJob(new_spec(document, f"{pointer}/job"))
-    return _update(str(item["id"]), spec_of(document, services().settings.defaults), pointer)
+        return CreateJob(acceptable(spec, f"{pointer}/job"))
+    return _update(str(item["id"]), spec, pointer)
 
 
 def _update(job_id: str, spec: JobSpec, pointer: str) -> UpdateJob:

@@ -36,7 +36,7 @@ from chronos_common.schemas.execution import ExecutionAnswer, execution_answer
 from chronos_common.schemas.fields import Choice, Payload, Strict, Text, Whole, instant_text
 from chronos_common.schemas.job import MAX_PAYLOAD_BYTES, JobAnswer, JobDocument, answer_of, document_of, spec_of
 from chronos_common.schemas.problems import flatten
-from chronos_common.schemas.secrets import NothingStored, unmasked
+from chronos_common.schemas.secrets import NothingStored, has_mask, unmasked
 
 blueprint = Blueprint("jobs", "jobs", url_prefix="/api/v1/jobs", description="What is to run, and when.")
 JobPageAnswer = page_of(JobAnswer, "JobPage")
@@ -126,7 +126,7 @@ class Jobs(MethodView):
     @problems(blueprint, 409, 413, 415)
     def post(self, document: dict[str, Any]) -> Response:
         """Create a job."""
-        spec = new_spec(document)
+        spec = acceptable(spec_of(document, services().settings.defaults))
         outcome = propose(CreateJob(spec))
         return job_response(_changed(outcome.answer), 201)
 
@@ -237,13 +237,12 @@ def upcoming_answer(coming: list[Any]) -> list[dict[str, Any]]:
     return [{"fire_time": instant_text(item.fire_time), "local": item.local, "dst": item.dst} for item in coming]
 
 
-def new_spec(document: dict[str, Any], base: str = "") -> JobSpec:
+def acceptable(spec: JobSpec, base: str = "") -> JobSpec:
     """The spec of a job about to be created.
 
     Raises:
         InvalidRequest: it holds a mask where nothing is stored, or its one fire time has passed.
     """
-    spec = spec_of(document, services().settings.defaults)
     if spec.schedule is not None and spec.schedule.startswith("@at"):
         now = time.time_ns() // 1_000_000
         if parse_schedule(spec.schedule, spec.timezone).next_after(now, now) is None:
@@ -253,6 +252,8 @@ def new_spec(document: dict[str, Any], base: str = "") -> JobSpec:
 
 def with_secrets(spec: JobSpec, stored: JobSpec | None, base: str = "") -> JobSpec:
     """The spec with every mask replaced by the stored value in its place."""
+    if not has_mask(spec.target):
+        return spec
     try:
         return msgspec.structs.replace(spec, target=unmasked(spec.target, stored.target if stored else None))
     except NothingStored as error:

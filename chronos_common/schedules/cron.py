@@ -30,11 +30,20 @@ class CronSchedule:
         self.timezone = timezone
         self.fields = fields
         self.tz = tz
+        self._last: tuple[int, int] = (0, 0)
+        """A second that was asked about, and its answer, which is that of every second in between as well."""
 
     def next_after(self, instant: int, anchor: int) -> int | None:  # noqa: ARG002 - `Schedule` has it for @every
         """The first fire time strictly after an instant."""
-        found = _next(self, instant // 1_000)
-        return None if found is None else found * 1_000
+        utc_s = instant // 1_000
+        asked, answer = self._last
+        if asked <= utc_s < answer:
+            return answer * 1_000
+        found = _next(self, utc_s)
+        if found is None:
+            return None
+        self._last = (utc_s, found)
+        return found * 1_000
 
     def last_at_or_before(self, instant: int, anchor: int) -> int | None:  # noqa: ARG002
         """The last fire time not after an instant, found by bisection over `next_after`."""

@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from chronos_common.schemas.bulk import JobReader
 from chronos_common.schemas.changes import MAX_CHANGES, Changes
-from chronos_common.schemas.job import JobDocument
+from chronos_common.schemas.job import Defaults, JobDocument, spec_of
 
 PLAIN = {
     "name": "daily-report",
@@ -41,6 +41,13 @@ PATHS = (
 )
 
 
+DEFAULTS = Defaults.built_in()
+
+
+def by_schema(document):
+    return spec_of(JobDocument().load(document), DEFAULTS)
+
+
 def judged(load, document):
     try:
         return load(copy.deepcopy(document))
@@ -62,20 +69,20 @@ def changed(document, path, value):
 
 
 def test_a_plain_document_is_accepted_by_both():
-    assert JobReader().load(PLAIN) == JobDocument().load(PLAIN)
+    assert JobReader(DEFAULTS).spec(PLAIN) == by_schema(PLAIN)
 
 
 @given(st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(("absent", *VALUES))), max_size=2))
 def test_a_batch_judges_every_document_as_a_single_request_does(changes):
-    reader = JobReader()
-    reader.load(PLAIN)
+    reader = JobReader(DEFAULTS)
+    reader.spec(PLAIN)
     document = PLAIN
     for path, value in changes:
         if len(path) == 1 or isinstance(document.get("webhook"), dict):
             document = changed(document, path, value)
-    expected = judged(JobDocument().load, document)
-    assert judged(reader.load, document) == expected
-    assert judged(reader.load, document) == expected  # now remembered
+    expected = judged(by_schema, document)
+    assert judged(reader.spec, document) == expected
+    assert judged(reader.spec, document) == expected  # now remembered
 
 
 ITEM_VALUES = ("create", "01a2096e-92dd-7b82-8d5e-10d1e213b897", "01A2096E92DD7B828D5E10D1E213B897", 5, None, {})
@@ -93,13 +100,13 @@ def with_text_ids(items):
     )
 )
 def test_a_list_of_changes_passes_quickly_only_if_it_would_pass_its_schema(items):
-    def by_schema(given):
+    def slowly(given):
         return with_text_ids(super(Changes, Changes())._deserialize(given, "items", {}))
 
     def quickly(given):
         return with_text_ids(Changes().deserialize(given))
 
-    assert judged(quickly, items) == judged(by_schema, items)
+    assert judged(quickly, items) == judged(slowly, items)
 
 
 @pytest.mark.parametrize("count", [0, MAX_CHANGES + 1])

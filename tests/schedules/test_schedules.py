@@ -1,11 +1,13 @@
 """The forms of a schedule, one sentence each."""
 
 import datetime as dt
+import random
 
 import pytest
 from cronsim import CronSim
 
 from chronos_common.schedules import InvalidSchedule, InvalidTimezone, describe, parse_schedule, upcoming
+from chronos_common.schedules.cron import CronSchedule
 
 
 def ms(text):
@@ -242,3 +244,14 @@ def test_without_clock_changes_cronsim_agrees(expression):
     for _ in range(200):
         at = schedule.next_after(at, 0)
         assert at == int(next(theirs).timestamp() * 1000)
+
+
+@pytest.mark.parametrize("text", ["0 9 * * *", "30 2 * * *", "*/20 * * * *", "15 1-3 * * *", "0 0 29 2 *"])
+def test_answers_do_not_depend_on_what_was_asked_before(text):
+    shared = parse_schedule(text, "Europe/Berlin")
+    start = int(dt.datetime(2026, 10, 24, tzinfo=dt.UTC).timestamp())  # the clocks go back a day later
+    instants = [(start + minute * 60) * 1_000 + 999 for minute in range(0, 3 * 1_440, 7)]
+    random.Random(1).shuffle(instants)
+    for instant in [*instants, *sorted(instants), *sorted(instants, reverse=True)]:
+        fresh = CronSchedule(shared.text, shared.timezone, shared.fields, shared.tz)
+        assert shared.next_after(instant, 0) == fresh.next_after(instant, 0)

@@ -61,7 +61,9 @@ def test_ids_of_occurrences_repeat_and_sort_by_fire_time():
     assert first == again != ids.occurrence_id(b"other", 1_000)
     assert ids.occurrence_id(b"job", 2_000) > first > ids.first_id_at(1_000)
     assert ids.from_text(ids.to_text(first)) == first
-    assert ids.from_text("nonsense") is None
+    for nonsense in ("nonsense", "x" * 36, f"{'z' * 8}-{'0' * 4}-{'0' * 4}-{'0' * 4}-{'0' * 12}", " " * 36):
+        assert ids.from_text(nonsense) is None
+    assert ids.from_text(ids.to_text(first).upper()) == first
 
 
 def test_backoff_grows_is_capped_and_is_jittered():
