@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from flask import Response
 from flask.views import MethodView
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from chronos_api.answers import answer
 from chronos_api.backup_stream import open_backup
+from chronos_api.blueprint import Blueprint
 from chronos_api.calls import propose, services
 from chronos_api.documenting import IDEMPOTENCY_KEY, problems
 from chronos_api.guard import needs
