@@ -1,7 +1,7 @@
 """Rules broken on purpose, one at a time: the simulation has to notice every one of them.
 
 A mutant is a line of the product's own source with another in its place, or several lines where one rule is kept
-in two places. Each names what caught it: a seed of whole nodes, a seed of logs alone, or a transcript in
+in two places. Each names where to begin: a seed of whole nodes, a seed of logs alone, or a transcript in
 `tests/scenarios`. `make sim-mutants` runs every one of them, from that seed on; the killers run with `make test`.
 """
 
@@ -39,7 +39,7 @@ class Mutant(NamedTuple):
 
     edits: tuple[Edit, ...]
     seed: int = 0
-    """Caught under this one."""
+    """The hunt begins with this one."""
     level: str = "node"
     """`node`: whole nodes are simulated; `log`: the logs alone, which is faster and harsher to them."""
     scenario: str = ""
