@@ -16,6 +16,7 @@ from chronos_common.errors import InvalidRequest, NotFound, Violation
 from chronos_common.protocol import Outcome, Read, decode_result
 
 EXTENSION: Final = "chronos"
+_SAFE: Final = frozenset({"GET", "HEAD"})
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _TOKEN: Final = re.compile(r"[0-9]{1,18}")
 
@@ -48,8 +49,13 @@ def propose(change: Change, *, part: str = "", of: bytes = b"") -> Outcome:
 
 
 def read(what: Read) -> Any:
-    """The result of a read, with the consistency this request asks for."""
-    found = services().client.query(what, min_index=_min_index(), strong=_strong())
+    """The result of a read, with the consistency this request asks for.
+
+    What a change is made from is confirmed by a majority in any case: a worker that lags, because it was paused or
+    cut off, would deny a job that was acknowledged, or take its last version but one for the newest.
+    """
+    strong = _strong() or request.method not in _SAFE
+    found = services().client.query(what, min_index=_min_index(), strong=strong)
     g.index, g.age_ms = found.index, found.age_ms
     return decode_result(what, found)
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from chronos_api.calls import EXTENSION
+
 
 def pointers(answer):
     return {violation["pointer"] for violation in answer.json["violations"]}
@@ -303,3 +305,41 @@ def test_a_large_batch_spans_several_commands(api, document):
     assert {item["status"] for item in answer.json["items"]} == {"created"}
     again = api.post("/api/v1/jobs:batch", json={"items": items}, headers={"Idempotency-Key": document["name"]})
     assert again.json == answer.json
+
+
+class Watched:
+    """A cluster client whose reads are remembered."""
+
+    def __init__(self, client):
+        self._client = client
+        self.strong = []
+
+    def query(self, what, **how):
+        self.strong.append(how["strong"])
+        return self._client.query(what, **how)
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "", {"tags": {"a": "b"}}),
+        ("POST", "/disable", None),
+        ("POST", "/rollback/1", None),
+    ],
+)
+def test_a_change_is_made_from_what_a_majority_confirmed(app, api, job, method, path, body):
+    """A worker that lags would say that an acknowledged job is not there."""
+    services = app.extensions[EXTENSION]
+    client, services.client = services.client, Watched(services.client)
+    try:
+        assert api.open(f"/api/v1/jobs/{job['id']}{path}", method=method, json=body).status_code == 200
+        assert services.client.strong
+        assert all(services.client.strong)
+        services.client.strong.clear()
+        api.get(f"/api/v1/jobs/{job['id']}")
+        assert services.client.strong == [False]
+    finally:
+        services.client = client

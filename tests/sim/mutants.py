@@ -172,7 +172,7 @@ MUTANTS = {
                 "pass",
             ),
         ),
-        0,
+        211,
     ),
     "fire without compare-and-set": Mutant(
         (
