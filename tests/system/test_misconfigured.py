@@ -123,7 +123,8 @@ def test_files_with_different_lists_found_no_cluster_and_every_worker_says_so(tm
         words = "'n3' has another list of members than 'n1'"
         told(apart.urls["n1"], f"127.0.0.1: {words}")
         told(apart.urls["n3"], f"n1: n1 refuses us: {words}")
-        assert {apart.status(name).leader_id for name in apart.names} == {None}
+        found = [wait_for(lambda name=name: apart.status(name), f"{name} to answer") for name in apart.names]
+        assert {status.leader_id for status in found} == {None}
         apart.kill("n3")
         path.write_text(yaml.safe_dump(document))
         shutil.rmtree(tmp_path / "n3")

@@ -45,10 +45,14 @@ def good(source, tmp_path_factory):
 
 
 def ctl(url, *arguments, status=0, **options):
-    """The program as a process of its own; its output, or its errors if it is to fail."""
+    """The program as a process of its own; its output, or its errors if it is to fail.
+
+    With options it is not measured: what they limit would break off the file of the measurement too.
+    """
+    environment = {key: value for key, value in os.environ.items() if not (options and key.startswith("COVERAGE_"))}
     ended = subprocess.run(
         [sys.executable, "-m", "cli.chronosctl", *arguments],
-        env={**os.environ, "CHRONOS_SERVER": url, "XDG_CONFIG_HOME": "/nonexistent"},
+        env={**environment, "CHRONOS_SERVER": url, "XDG_CONFIG_HOME": "/nonexistent"},
         capture_output=True, text=True, timeout=60, check=False, **options,
     )  # fmt: skip
     assert ended.returncode == status, ended
