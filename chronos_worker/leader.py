@@ -6,12 +6,12 @@ and change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
-
-from chronos_common.commands import Command, ForgetNode, Prune
+from chronos_common.commands import Command, ForgetNode, MoveDue, Prune
 from chronos_common.models import NodeInfo, NodeState
 from chronos_worker.clock_watch import ClockStep
 from chronos_worker.planner.fires import NOTHING_LEAPT, Leap, plan_fires
@@ -25,10 +25,12 @@ from chronos_worker.store.database import Database
 FIRES_PER_PLAN: Final = 1_000
 STARTS_PER_PLAN: Final = 1_000
 MOVES_PER_PLAN: Final = 1_000
+MAX_PLANS: Final = 4
+"""In the log at the same time: what is due need not wait for the commit of what was due just before."""
 PATIENCE_S: Final = 2.0
 """A plan not seen applied for this long is taken for lost, and made anew from the rows."""
-_AT_ONCE: Final = 0
 _NEVER: Final = 1 << 62
+_BEGINNING: Final = -1
 _LAST_SEQ: Final = 1 << 62
 PRUNED_PER_STEP: Final = 500
 _JOBS_PER_PRUNE: Final = 50
@@ -46,100 +48,155 @@ class _Setback(NamedTuple):
     upto: tuple[int, int]
 
 
-class Planning:
-    """The leader's plans, one in the log at a time: the next is made from rows that show the last.
+@dataclass(slots=True)
+class _Flight:
+    """A plan on its way through the log."""
 
-    The rows are looked at only from the instant on at which something in them can be due: what is applied
-    brings that instant forward, and every look puts it back.
+    commands: int
+    proposed_at_s: float
+    seats: Mapping[str, int]
+    """How many it takes, by node id."""
+
+
+class Planning:
+    """The leader's plans: looks at the rows, and what is on its way because of them.
+
+    A look answers everything that is due up to its instant, the horizon. The next may be taken while those plans
+    are still in the log, and sees only what became due since. What turns up on the near side of the horizon
+    (something left over, or new, or refused) waits until every plan was seen applied, and then for a look at
+    everything. Between looks the rows are left alone: what is applied says when it will be due.
     """
 
     def __init__(self, database: Database, machine: StateMachine) -> None:
         self._database = database
         self._machine = machine
-        self._outstanding = 0
-        self._proposed_at_s = 0.0
-        self._look_at = _AT_ONCE
+        self._in_flight: dict[int | None, _Flight] = {}
+        """By the instant of the look; moves have none."""
+        self._horizon = _BEGINNING
+        self._next_due = _NEVER
+        """The earliest instant beyond the horizon at which something is known to be due."""
+        self._again = True
+        """Whether something may be due on this side of the horizon."""
         self._leap = NOTHING_LEAPT
         self._setback: _Setback | None = None
         self._moving: _Setback | None = None
         """Where to begin again if the moves on their way are lost."""
 
     def plan(self, now: int, now_s: float, nodes: list[NodeInfo]) -> list[Command]:
-        """Commands for everything due at `now`, up to a bound; nothing while the last plan is on its way."""
-        overdue = self._outstanding and now_s - self._proposed_at_s >= PATIENCE_S
-        if not overdue and (self._outstanding or now < self._look_at):
+        """Commands for everything that became due since the last look, up to a bound; nothing when it is not time."""
+        if self._is_overdue(now_s):
+            self.lost()
+        if not self._may_look(now):
             return []
-        self._setback = self._moving or self._setback
-        if self._setback and (moves := self._plan_moves(self._setback)):
-            return self._propose(moves, now_s)
+        if not self._in_flight:
+            self._setback = self._moving or self._setback
+            if self._setback and (moves := self._plan_moves(self._setback)):
+                self._again = True
+                return self._propose([moves], None, now_s, {})
         if not any(node.state is NodeState.LIVE for node in nodes):
             # Everybody drains or has just begun: what is due meanwhile is for the misfire policies, later.
-            self._look_at = _AT_ONCE
+            self._again = True
             return []
-        seats = Seats(nodes, self._machine.running)
-        with self._database.look() as connection:
-            due = rows.list_due_executions(connection, now, STARTS_PER_PLAN) if seats.any_free else []
-            starts = plan_starts(due, now, seats)
-            fires = plan_fires(rows.list_due_jobs(connection, now, FIRES_PER_PLAN), now, seats, self._leap)
-            # Without a free seat nobody knows what waits for one: look again whenever something happens.
-            self._look_at = _next_look(connection, now) if seats.any_free else _AT_ONCE
-        return self._propose([command for command in (starts, fires) if command is not None], now_s)
+        seats = Seats(nodes, self._seats_taken())
+        commands = self._look(now, seats)
+        return self._propose(commands, now, now_s, seats.taken()) if commands else []
 
-    def _propose(self, commands: list[Command], now_s: float) -> list[Command]:
-        self._outstanding = len(commands)
-        self._proposed_at_s = now_s
+    def _may_look(self, now: int) -> bool:
+        if not self._in_flight:
+            return self._again or now >= self._next_due
+        return not self._again and len(self._in_flight) < MAX_PLANS and now >= self._next_due
+
+    def _look(self, now: int, seats: Seats) -> list[Command]:
+        """What the rows beyond the horizon, or all of them if nothing is on its way, ask for at `now`."""
+        after = self._horizon if self._in_flight else _BEGINNING
+        with self._database.look() as connection:
+            waiting = rows.list_due_executions(connection, after, now, STARTS_PER_PLAN) if seats.any_free else []
+            jobs = rows.list_due_jobs(connection, after, now, FIRES_PER_PLAN)
+            starts = plan_starts(waiting, now, seats)
+            fires = plan_fires(jobs, now, seats, self._leap)
+            self._next_due = _or_never(rows.get_next_due(connection, now))
+        answered = len(fires.items) if fires else 0
+        # Without a free seat nobody knows what waits for one.
+        self._again = (
+            not seats.any_free
+            or answered < len(jobs)
+            or len(jobs) == FIRES_PER_PLAN
+            or len(waiting) == STARTS_PER_PLAN
+        )
+        self._horizon = now
+        return [command for command in (starts, fires) if command is not None]
+
+    def _propose(
+        self, commands: list[Command], at: int | None, now_s: float, seats: Mapping[str, int]
+    ) -> list[Command]:
+        self._in_flight[at] = _Flight(len(commands), now_s, seats)
         return commands
 
-    def _plan_moves(self, setback: _Setback) -> list[Command]:
+    def _seats_taken(self) -> Counter[str]:
+        taken = self._machine.running.copy()
+        for flight in self._in_flight.values():
+            taken.update(flight.seats)
+        return taken
+
+    def _is_overdue(self, now_s: float) -> bool:
+        return any(now_s - flight.proposed_at_s >= PATIENCE_S for flight in self._in_flight.values())
+
+    def _plan_moves(self, setback: _Setback) -> MoveDue | None:
         """The next executions that waited for an instant when the clock was set back."""
         with self._database.look() as connection:
             waiting = rows.list_waiting(connection, setback.upto, MOVES_PER_PLAN)
         moves = plan_moves(waiting, setback.by_ms)
         self._moving = setback if moves else None
         self._setback = setback._replace(upto=waiting[-1]) if len(waiting) == MOVES_PER_PLAN else None
-        return [] if moves is None else [moves]
+        return moves
 
-    def applied(self, now_s: float) -> float | None:
-        """A planner's command was seen applied; if that completes a plan of ours, how many seconds it took."""
-        if self._outstanding == 0:
+    def applied(self, at: int | None, now_s: float) -> float | None:
+        """A command planned for `at` was applied; if that completes a plan of ours, how many seconds it took."""
+        flight = self._in_flight.get(at)
+        if flight is None:
+            return None  # of another leader, or given up
+        flight.commands -= 1
+        if flight.commands:
             return None
-        self._outstanding -= 1
-        self._moving = None
-        self._look_at = _AT_ONCE  # what of it was refused is due still
-        return None if self._outstanding else now_s - self._proposed_at_s
+        del self._in_flight[at]
+        if at is None:
+            self._moving = None
+        return now_s - flight.proposed_at_s
 
-    def unsent(self) -> None:
-        """The log did not take the plan."""
-        self._outstanding = 0
-        self._look_at = _AT_ONCE
+    def lost(self) -> None:
+        """What is on its way will not arrive: the rows say what is due still."""
+        self._in_flight.clear()
+        self._again = True
 
     def forget(self) -> None:
-        """We do not lead, or the rows were replaced: whatever was known of them is old."""
-        self._look_at = _AT_ONCE
+        """We do not lead, or the rows were replaced: whatever was known is old."""
+        self.lost()
         self._setback = self._moving = None
 
     def clock_stepped(self, step: ClockStep) -> None:
         """Our wall clock was moved: what it leapt over is not late, and what waits is not to wait longer."""
         self._leap = Leap(step.before, step.after)
-        self._look_at = _AT_ONCE
+        self._again = True
         if step.by_ms < 0:
             already_ms = self._setback.by_ms if self._setback else 0
             self._setback = _Setback(already_ms - step.by_ms, (step.after, _LAST_SEQ))
 
     def due_from(self, instant: int) -> None:
         """Something was applied that is due at `instant` (ms)."""
-        self._look_at = min(self._look_at, instant)
+        if instant > self._horizon:
+            self._next_due = min(self._next_due, instant)
+        else:
+            self._again = True
 
     def wait_s(self, now: int, longest_s: float) -> float:
         """How long nothing will be due that is known now; `longest_s` if only an event can change that."""
-        if self._outstanding or self._look_at == _AT_ONCE:
+        if self._again or len(self._in_flight) == MAX_PLANS:
             return longest_s
-        return min(longest_s, max(0.0, (self._look_at - now) / 1_000))
+        return min(longest_s, max(0.0, (self._next_due - now) / 1_000))
 
 
-def _next_look(connection: Connection, now: int) -> int:
-    due = rows.get_next_due(connection, now)
-    return _NEVER if due is None else due
+def _or_never(instant: int | None) -> int:
+    return _NEVER if instant is None else instant
 
 
 class Pruning:

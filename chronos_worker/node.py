@@ -299,8 +299,8 @@ class Node:
                     self._outbox.seen(seq, number)
                 case BarrierReached(token=token):
                     self._desk.answer(token, Outcome(self._machine.applied_index, _NOTHING))
-                case Planned():
-                    if (after_s := self._planning.applied(self._clock.monotonic_s())) is not None:
+                case Planned(at=at):
+                    if (after_s := self._planning.applied(at, self._clock.monotonic_s())) is not None:
                         self._observer.plan_applied(after_s)
                 case DigestDue(token=token):
                     self._verifier.taken(token, self._machine.applied_index)
@@ -431,7 +431,7 @@ class Node:
                 self._log.propose(entry)
         except (NoLeader, QueueFull):
             # Callers see no answer and repeat; plans and results are made again from rows and outbox.
-            self._planning.unsent()
+            self._planning.lost()
             return False
         return True
 

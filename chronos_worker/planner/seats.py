@@ -15,11 +15,8 @@ class Seats:
     def __init__(self, nodes: Iterable[NodeInfo], running: Mapping[str, int]) -> None:
         live = [node for node in nodes if node.state is NodeState.LIVE]
         self.claims = tuple(Claim(node.node_id, node.incarnation) for node in live)
-        self._room = [
-            (-free, index)
-            for index, node in enumerate(live)
-            if (free := node.seats - running.get(node.node_id, 0)) > 0
-        ]
+        self._free = [max(0, node.seats - running.get(node.node_id, 0)) for node in live]
+        self._room = [(-free, index) for index, free in enumerate(self._free) if free]
         heapq.heapify(self._room)
 
     def take(self) -> int | None:
@@ -32,6 +29,14 @@ class Seats:
         else:
             heapq.heapreplace(self._room, (negative_free + 1, index))
         return index
+
+    def taken(self) -> dict[str, int]:
+        """How many seats were taken here, by node id."""
+        left = {index: -negative_free for negative_free, index in self._room}
+        return {
+            claim.node_id: free - left.get(index, 0)
+            for index, (claim, free) in enumerate(zip(self.claims, self._free, strict=True))
+        }
 
     @property
     def any_free(self) -> bool:

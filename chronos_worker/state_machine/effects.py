@@ -64,6 +64,9 @@ class DigestReported(NamedTuple):
 class Planned(NamedTuple):
     """A command of the planner was applied, whoever led when it was made."""
 
+    at: int | None
+    """The instant (ms) it was planned for; None for moves, which have none."""
+
 
 class NodesChanged(NamedTuple):
     """Some node began, left or was declared lost."""

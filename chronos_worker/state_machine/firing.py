@@ -29,6 +29,17 @@ _SKIP_SENTENCES: Final = {
 }
 
 
+def apply_plan(tx: Applying, command: Fire | StartAttempts | MoveDue) -> None:
+    """Do what a planner asked for, as far as the rows are still as it saw them."""
+    match command:
+        case Fire():
+            apply_fire(tx, command)
+        case StartAttempts():
+            apply_start(tx, command)
+        case MoveDue():
+            apply_moves(tx, command)
+
+
 def apply_fire(tx: Applying, command: Fire) -> None:
     """Fire every item whose job still is as the planner saw it; leave the others untouched."""
     jobs = _jobs_as_planned(tx, command.items)
@@ -74,7 +85,10 @@ def apply_start(tx: Applying, command: StartAttempts) -> None:
     for item in command.items:
         row = pending.get(item.execution_seq)
         claim = _seat(command.claims, live, item.claim)
-        if row is None or claim is None:
+        if row is None:
+            continue
+        if claim is None:
+            tx.due(command.at)  # its node ended meanwhile: another has to be found
             continue
         seq, raw_id, job_seq, job_version, fire_time, attempt, extra = row
         if attempt != item.number - 1:

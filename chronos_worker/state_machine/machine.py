@@ -171,17 +171,10 @@ def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901, PLR09
     match command:
         case ClientRequest():
             _apply_request(tx, command)
-        case Fire() | StartAttempts() | MoveDue() | Prune() if tx.restore is not None:
-            tx.effects.append(Planned())  # made before the restore began; its rows may be others by now
-        case Fire():
-            firing.apply_fire(tx, command)
-            tx.effects.append(Planned())
-        case StartAttempts():
-            firing.apply_start(tx, command)
-            tx.effects.append(Planned())
-        case MoveDue():
-            firing.apply_moves(tx, command)
-            tx.effects.append(Planned())
+        case Fire() | StartAttempts() | MoveDue():
+            if tx.restore is None:  # else made before the restore began; its rows may be others by now
+                firing.apply_plan(tx, command)
+            tx.effects.append(Planned(None if isinstance(command, MoveDue) else command.at))
         case RecordResults():
             results.apply_results(tx, command)
         case AnnounceNode():
@@ -193,8 +186,8 @@ def _apply_command(tx: Applying, command: Command) -> None:  # noqa: C901, PLR09
         case ForgetNode():
             nodes.forget_node(tx, command)
         case Prune():
-            pruning.apply_prune(tx, command)
-            tx.effects.append(Planned())
+            if tx.restore is None:
+                pruning.apply_prune(tx, command)
         case Barrier(token=token):
             tx.effects.append(BarrierReached(token))
         case TakeDigest(token=token):

@@ -12,13 +12,13 @@ from chronos_worker.planner.inputs import DueExecution, DueJob, KeptExecutions
 from chronos_worker.store.rows import NODE_COLUMNS, decode_misfire, decode_spec, fetch_tuples, node_of
 
 
-def list_due_jobs(connection: Connection, now: int, limit: int) -> list[DueJob]:
-    """Jobs whose next fire time has come, longest due first."""
+def list_due_jobs(connection: Connection, after: int, now: int, limit: int) -> list[DueJob]:
+    """Jobs whose next fire time came after `after`, longest due first."""
     rows = fetch_tuples(
         connection,
         "SELECT seq, id, version, next_fire_time, created_at, schedule, timezone, misfire FROM jobs "
-        "WHERE next_fire_time <= ? ORDER BY next_fire_time, id LIMIT ?",
-        (now, limit),
+        "WHERE next_fire_time > ? AND next_fire_time <= ? ORDER BY next_fire_time, id LIMIT ?",
+        (after, now, limit),
     )
     return [
         DueJob(seq, raw_id, version, due, created_at, schedule or "", timezone, decode_misfire(misfire))
@@ -26,12 +26,13 @@ def list_due_jobs(connection: Connection, now: int, limit: int) -> list[DueJob]:
     ]
 
 
-def list_due_executions(connection: Connection, now: int, limit: int) -> list[DueExecution]:
-    """Pending executions whose time has come, longest due first."""
+def list_due_executions(connection: Connection, after: int, now: int, limit: int) -> list[DueExecution]:
+    """Pending executions whose time came after `after`, longest due first."""
     rows = fetch_tuples(
         connection,
-        "SELECT seq, attempt FROM executions WHERE status = 'pending' AND due_at <= ? ORDER BY due_at, seq LIMIT ?",
-        (now, limit),
+        "SELECT seq, attempt FROM executions WHERE status = 'pending' AND due_at > ? AND due_at <= ? "
+        "ORDER BY due_at, seq LIMIT ?",
+        (after, now, limit),
     )
     return [DueExecution(seq, attempt) for seq, attempt in rows]
 

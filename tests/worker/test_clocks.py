@@ -27,6 +27,7 @@ from chronos_worker.lateness import Lateness
 from chronos_worker.leader import MOVES_PER_PLAN, Planning
 from chronos_worker.metrics import Metrics
 from chronos_worker.skew import BOUND_MS, SkewReading, SkewWatch, ask_over_http, measure
+from chronos_worker.state_machine.effects import Planned
 from tests.state_machine.conftest import MINUTE, Ledger
 from tests.support.clock import ManualClock
 
@@ -221,9 +222,10 @@ class Leader:
             self.planning.clock_stepped(step)
         while commands := self.planning.plan(self.clock.now_ms(), self.clock.monotonic_s(), [ME]):
             for command in commands:
-                self.ledger.apply(command)
+                for effect in self.ledger.apply(command):
+                    if isinstance(effect, Planned):
+                        self.planning.applied(effect.at, self.clock.monotonic_s())
                 self.planning.due_from(self.ledger.machine.due_from)
-                self.planning.applied(self.clock.monotonic_s())
                 if isinstance(command, Fire):
                     self._finish()
 
@@ -383,7 +385,7 @@ def test_moves_the_log_did_not_take_are_planned_again(leader, clock):
     clock.move(-60)
     leader.planning.clock_stepped(leader.watch.look())
     (lost,) = leader.planning.plan(clock.now_ms(), clock.monotonic_s(), [ME])
-    leader.planning.unsent()
+    leader.planning.lost()
     assert leader.planning.plan(clock.now_ms(), clock.monotonic_s(), [ME]) == [lost]
 
 
@@ -399,7 +401,7 @@ def test_more_waiting_executions_than_one_command_holds_are_all_moved(leader, cl
     while commands := leader.planning.plan(clock.now_ms(), clock.monotonic_s(), []):  # nobody works
         for command in commands:
             leader.ledger.apply(command)
-            leader.planning.applied(clock.monotonic_s())
+            leader.planning.applied(None, clock.monotonic_s())
     assert waiting(leader) == [start - 3_600_000] * count
 
 
