@@ -448,9 +448,10 @@ class Node:
         """Sleep until something is due; the log, the pool and the desk end the sleep early."""
         if self._backlog:
             return 0.0
+        longest_s = self._outbox.wait_s(self._clock.monotonic_s(), self._settings.idle_s)
         if status.role != "leader" or self._machine.restoring:
-            return self._settings.idle_s
-        return self._planning.wait_s(self._clock.now_ms(), self._settings.idle_s)
+            return longest_s
+        return self._planning.wait_s(self._clock.now_ms(), longest_s)
 
 
 _NOTHING: Final = Rejected("none", "a barrier has no answer")

@@ -10,7 +10,7 @@ from chronos_common.commands import Claim, RecordResults, Result
 
 RESULTS_PER_COMMAND: Final = 500
 GATHER_S: Final = 0.05
-"""Longest that a result waits only because those before it are still on their way."""
+"""Results that are no full command leave no more often than this."""
 _COMMAND_BYTES: Final = 160 * 1024
 """Upper bound of a command's estimated size, well under one entry."""
 _RESULT_OVERHEAD: Final = 256
@@ -50,13 +50,13 @@ class Outbox:
     def next_command(self, claim: Claim, now_s: float) -> RecordResults | None:
         """Some results to propose now, or None. Call `unsent` with it if it could not be proposed.
 
-        While earlier ones are on their way, others gather (Nagle, RFC 896): each command costs every node a sync
+        A result after a silence leaves at once, those that follow it gather: each command costs every node a sync
         and a transaction, and competes with the fires for them.
         """
         if not self._fresh:
             self._recall_overdue(now_s)
         chosen, full = self._choose()
-        if not chosen or (self._proposed and not full and now_s - self._last_at_s < GATHER_S):
+        if not chosen or (not full and self._gathers_s(now_s) > 0):
             return None
         self._last_at_s = now_s
         for result in chosen:
@@ -64,6 +64,11 @@ class Outbox:
             del self._fresh[key]
             self._proposed[key] = (result, now_s)
         return RecordResults(claim, tuple(chosen))
+
+    def wait_s(self, now_s: float, longest_s: float) -> float:
+        """How long until what gathers here is to leave; `longest_s` if nothing does, or it waits for the log."""
+        gathers_s = self._gathers_s(now_s)
+        return min(longest_s, gathers_s) if self._fresh and gathers_s > 0 else longest_s
 
     def unsent(self, command: RecordResults) -> None:
         """The log did not take this command; its results wait again."""
@@ -73,6 +78,9 @@ class Outbox:
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._proposed)
+
+    def _gathers_s(self, now_s: float) -> float:
+        return max(0.0, self._last_at_s + GATHER_S - now_s)
 
     def _choose(self) -> tuple[list[Result], bool]:
         """The oldest results that go into one command, and whether they fill it."""

@@ -91,17 +91,25 @@ def test_results_the_log_did_not_take_wait_again():
     assert len(outbox.next_command(ME, 0.1).items) == 2
 
 
-def test_results_gather_while_others_are_on_their_way_but_not_for_long():
+def test_a_result_leaves_at_once_and_those_close_behind_it_together():
     outbox = Outbox(patience_s=2.0)
     outbox.put([result(1)])
     assert outbox.next_command(ME, 0.0).items == (result(1),)
-    outbox.put([result(2)])
-    assert outbox.next_command(ME, GATHER_S / 2) is None
-    outbox.put([result(3)])
     outbox.seen(1, 1)
-    assert outbox.next_command(ME, GATHER_S / 2).items == (result(2), result(3))
+    assert outbox.wait_s(0.0, 1.0) == 1.0
+    outbox.put([result(2)])
+    assert outbox.next_command(ME, GATHER_S / 4) is None
+    assert outbox.wait_s(GATHER_S / 4, 1.0) == GATHER_S * 3 / 4
+    outbox.put([result(3)])
+    assert outbox.next_command(ME, GATHER_S).items == (result(2), result(3))
     outbox.put([result(4)])
-    assert outbox.next_command(ME, GATHER_S * 2).items == (result(4),)
+    assert outbox.next_command(ME, GATHER_S * 3).items == (result(4),)
+
+
+def test_results_that_wait_for_the_log_keep_nobody_awake():
+    outbox = Outbox(patience_s=2.0)
+    outbox.put([result(1)])
+    assert outbox.wait_s(5.0, 1.0) == 1.0
 
 
 def test_commands_of_results_are_bounded_in_number_and_size():
