@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from sqlalchemy import Connection
+
 from chronos_common.commands import Command, ForgetNode, MoveDue, Prune
 from chronos_common.models import NodeInfo, NodeState
 from chronos_worker.clock_watch import ClockStep
@@ -33,7 +35,12 @@ _NEVER: Final = 1 << 62
 _BEGINNING: Final = -1
 _LAST_SEQ: Final = 1 << 62
 PRUNED_PER_STEP: Final = 500
-_JOBS_PER_PRUNE: Final = 50
+_DELETED_PER_STEP: Final = 50
+_EFFORT_PER_STEP: Final = 150_000
+"""In entries of an index walked: what a ledger keeps is walked to find what it does not."""
+_EFFORT_PER_LEDGER: Final = 2_000
+_BEFORE_ALL_LEDGERS: Final = 0
+_BEFORE_ALL_DELETED: Final = (-1, -1)
 _PRUNE_PAUSE_S: Final = 0.2
 _PRUNE_REST_S: Final = 30.0
 OUTCOME_LIFETIME_MS: Final = 24 * 3_600_000
@@ -200,44 +207,62 @@ def _or_never(instant: int | None) -> int:
 
 
 class Pruning:
-    """The ledger's old end, walked job by job in bounded steps."""
+    """The ledgers' old ends, walked job by job in bounded steps; and deleted jobs, which follow their ledgers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cursor = 0
+        self._ledger = _BEFORE_ALL_LEDGERS
+        self._deleted = _BEFORE_ALL_DELETED
         self._next_at_s = 0.0
 
     def plan(self, now: int, now_s: float) -> list[Command]:
         """The next few rows to forget, at most every fifth of a second, with a rest after each round."""
         if now_s < self._next_at_s:
             return []
-        expired: list[int] = []
-        purged: list[int] = []
         with self._database.look() as connection:
-            kept = rows.list_kept(connection, self._cursor, _JOBS_PER_PRUNE)
-            for job in kept:
-                self._cursor = job.job_seq
-                if job.deleted_at is not None and not job.has_ledger and job.deleted_at < now - _PURGE_AFTER_MS:
-                    purged.append(job.job_seq)
-                expired += rows.list_expired(
-                    connection,
-                    job.job_seq,
-                    before=now - job.retention.max_age_ms,
-                    keep=job.retention.max_count,
-                    limit=PRUNED_PER_STEP - len(expired),
-                )
-                if len(expired) >= PRUNED_PER_STEP:
-                    self._cursor -= 1  # this job may have more
-                    break
+            expired = self._expire(connection, now)
+            purged = self._purge(connection, now)
             old_outcomes = rows.has_outcomes_before(connection, now - OUTCOME_LIFETIME_MS)
-        round_over = len(kept) < _JOBS_PER_PRUNE and len(expired) < PRUNED_PER_STEP
-        if round_over:
-            self._cursor = 0
-        self._next_at_s = now_s + (_PRUNE_REST_S if round_over and not old_outcomes else _PRUNE_PAUSE_S)
+        self._next_at_s = now_s + self._pause_s(behind=len(expired) == PRUNED_PER_STEP or old_outcomes)
         if not (expired or purged or old_outcomes):
             return []
         bound = now - OUTCOME_LIFETIME_MS if old_outcomes else None
         return [Prune(tuple(expired), bound, tuple(purged))]
+
+    def _pause_s(self, *, behind: bool) -> float:
+        if behind:
+            return _PRUNE_PAUSE_S / 2
+        round_over = self._ledger == _BEFORE_ALL_LEDGERS and self._deleted == _BEFORE_ALL_DELETED
+        return _PRUNE_REST_S if round_over else _PRUNE_PAUSE_S
+
+    def _expire(self, connection: Connection, now: int) -> list[int]:
+        """Executions to forget in the next few ledgers."""
+        expired: list[int] = []
+        effort = 0
+        while effort < _EFFORT_PER_STEP:
+            kept = rows.get_next_ledger(connection, self._ledger)
+            if kept is None:
+                self._ledger = _BEFORE_ALL_LEDGERS
+                break
+            expired += rows.list_expired(
+                connection,
+                kept.job_seq,
+                before=now - kept.retention.max_age_ms,
+                keep=kept.retention.max_count,
+                limit=PRUNED_PER_STEP - len(expired),
+            )
+            if len(expired) == PRUNED_PER_STEP:
+                break  # this ledger may hold more
+            self._ledger = kept.job_seq
+            effort += _EFFORT_PER_LEDGER + kept.retention.max_count
+        return expired
+
+    def _purge(self, connection: Connection, now: int) -> list[int]:
+        """Jobs to forget among the next few deleted ones."""
+        deleted = rows.list_deleted(connection, self._deleted, now - _PURGE_AFTER_MS, _DELETED_PER_STEP)
+        more = len(deleted) == _DELETED_PER_STEP
+        self._deleted = (deleted[-1].deleted_at, deleted[-1].job_seq) if more else _BEFORE_ALL_DELETED
+        return [job.job_seq for job in deleted if not job.has_ledger]
 
 
 def plan_forgetting(nodes: Iterable[NodeInfo], members: Collection[str]) -> list[Command]:

@@ -27,10 +27,16 @@ class DueExecution(NamedTuple):
     attempt: int
 
 
-class KeptExecutions(NamedTuple):
-    """A job with a ledger, and how long it is to be kept."""
+class Ledger(NamedTuple):
+    """A job that has executions, and how long they are to be kept."""
 
     job_seq: int
     retention: Retention
-    deleted_at: int | None
+
+
+class DeletedJob(NamedTuple):
+    """A job that was deleted, and whether it still has executions."""
+
+    deleted_at: int
+    job_seq: int
     has_ledger: bool

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Connection
 
 from chronos_common import ids
 from chronos_common.models import NodeInfo
-from chronos_worker.planner.inputs import DueExecution, DueJob, KeptExecutions
+from chronos_worker.planner.inputs import DeletedJob, DueExecution, DueJob, Ledger
 from chronos_worker.store.rows import NODE_COLUMNS, decode_misfire, decode_spec, fetch_tuples, node_of
 
 
@@ -72,31 +70,25 @@ def get_anchor(connection: Connection, raw_job_id: bytes) -> tuple[int, int | No
     return None if row is None else (row[0], row[1])
 
 
-def list_kept(connection: Connection, after_job_seq: int, limit: int) -> list[KeptExecutions]:
-    """The next few jobs that have a ledger, in order of job_seq, with the retention of each.
-
-    A deleted job is included, with or without a ledger, so that it can be purged.
-    """
-    kept: list[KeptExecutions] = []
-    cursor = after_job_seq
-    while len(kept) < limit:
-        row = _next_with_ledger(connection, cursor)
-        if row is None:
-            break
-        cursor, raw_spec, deleted_at, first_id = row
-        kept.append(
-            KeptExecutions(cursor, decode_spec(raw_spec).retention, deleted_at, has_ledger=first_id is not None)
-        )
-    return kept
+def get_next_ledger(connection: Connection, after_job_seq: int) -> Ledger | None:
+    """The next job, in order of its number, that has executions; whether it was deleted or not."""
+    found = fetch_tuples(
+        connection,
+        "SELECT seq, spec FROM jobs WHERE seq = (SELECT min(job_seq) FROM executions WHERE job_seq > ?)",
+        (after_job_seq,),
+    )
+    return Ledger(found[0][0], decode_spec(found[0][1]).retention) if found else None
 
 
-def _next_with_ledger(connection: Connection, after: int) -> Any:
-    return connection.exec_driver_sql(
-        "SELECT seq, spec, deleted_at, (SELECT min(id) FROM executions WHERE job_seq = jobs.seq) FROM jobs "
-        "WHERE seq = (SELECT min(s) FROM (SELECT min(job_seq) AS s FROM executions WHERE job_seq > ? "
-        "UNION ALL SELECT min(seq) FROM jobs WHERE deleted_at IS NOT NULL AND seq > ?))",
-        (after, after),
-    ).first()
+def list_deleted(connection: Connection, after: tuple[int, int], before: int, limit: int) -> list[DeletedJob]:
+    """Jobs deleted before `before`, those that come after `after`, (deleted_at, seq), in this order."""
+    found = fetch_tuples(
+        connection,
+        "SELECT deleted_at, seq, EXISTS (SELECT 1 FROM executions WHERE job_seq = jobs.seq) FROM jobs "
+        "WHERE (deleted_at, seq) > (?, ?) AND deleted_at < ? ORDER BY deleted_at, seq LIMIT ?",
+        (*after, before, limit),
+    )
+    return [DeletedJob(deleted_at, seq, bool(has_ledger)) for deleted_at, seq, has_ledger in found]
 
 
 def list_expired(connection: Connection, job_seq: int, *, before: int, keep: int, limit: int) -> list[int]:
@@ -104,16 +96,17 @@ def list_expired(connection: Connection, job_seq: int, *, before: int, keep: int
 
     Ids begin with the fire time, so both bounds are ids: only the index is walked, and only rows that go are read.
     """
-    newest_gone = connection.exec_driver_sql(
-        "SELECT id FROM executions WHERE job_seq = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (job_seq, keep)
-    ).scalar()
-    bound = max(newest_gone or b"", ids.first_id_at(max(0, before)))
-    rows = connection.exec_driver_sql(
+    gone = fetch_tuples(
+        connection, "SELECT id FROM executions WHERE job_seq = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (job_seq, keep)
+    )
+    bound = max([ids.first_id_at(max(0, before)), *(raw_id for (raw_id,) in gone)])
+    expired = fetch_tuples(
+        connection,
         "SELECT seq FROM executions WHERE job_seq = ? AND id <= ? AND status NOT IN ('pending', 'running') "
         "ORDER BY id LIMIT ?",
         (job_seq, bound, limit),
-    ).scalars()
-    return [int(seq) for seq in rows.all()]
+    )
+    return [seq for (seq,) in expired]
 
 
 def has_outcomes_before(connection: Connection, at: int) -> bool:

@@ -1,5 +1,6 @@
 """What the ledger forgets, and what it never does."""
 
+from chronos_common import ids
 from chronos_common.commands import DeleteJob, Prune, TriggerJob
 from chronos_common.models import AttemptStatus, ConcurrencyPolicy, Retention
 from chronos_worker.leader import OUTCOME_LIFETIME_MS, PRUNED_PER_STEP, Pruning
@@ -98,3 +99,33 @@ def test_a_step_is_bounded(ledger):
     assert pruning.plan(10_000, 0.05) == []  # not sooner than its pause
     assert prune_until_done(ledger, 10_000) == 3
     assert len(ledger.executions()) == 1
+
+
+def test_a_step_costs_no_more_where_there_are_many_other_jobs(ledger):
+    finished(ledger, 2)
+    alone = instructions_of_a_step(ledger)
+    for number in range(300):
+        ledger.create(f"other-{number}")
+    assert instructions_of_a_step(ledger) < alone + 100
+
+
+def instructions_of_a_step(ledger):
+    """Of SQLite's virtual machine, in tens."""
+    counted = []
+    with ledger.database.look() as connection:
+        driver = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: counted.append(1), 10)
+    Pruning(ledger.database).plan(10 * MINUTE, 0.0)
+    driver.set_progress_handler(None, 0)
+    assert counted
+    return len(counted)
+
+
+def test_deleted_jobs_that_keep_their_ledger_do_not_keep_others_from_being_purged(ledger):
+    kept = [finished(ledger, 1, name="kept")]
+    gone = [ledger.create(f"gone-{number}") for number in range(120)]
+    for job in kept + gone:
+        ledger.request(DeleteJob(job.id), at=MINUTE)
+    prune_until_done(ledger, DAY)
+    with ledger.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM jobs").scalars().all() == [ids.from_text(kept[0].id)]
