@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -169,19 +169,19 @@ class Cluster:
 
 
 class Usage:
-    """Processor time by kind of process, from construction on. The processes must live all the while."""
+    """Processor time by kind of process, from construction on. Processes may be added meanwhile, and must not end."""
 
-    def __init__(self, cluster: Cluster, **others: list[int]) -> None:
-        families = [process.family() for process in cluster.workers.values()]
-        self._kinds = {
-            "worker": [family[0] for family in families],
-            "sender": [pid for family in families for pid in family[1:]],
+    def __init__(self, cluster: Cluster, **others: Callable[[], list[int]]) -> None:
+        workers = cluster.workers.values()
+        self._kinds: dict[str, Callable[[], list[int]]] = {
+            "worker": lambda: [process.pid for process in workers],
+            "sender": lambda: [pid for process in workers for pid in process.family()[1:]],
             **others,
         }
         self._before = self._read()
 
     def _read(self) -> dict[str, float]:
-        return {kind: sum(map(cpu_s, pids)) for kind, pids in self._kinds.items()}
+        return {kind: sum(map(cpu_s, pids())) for kind, pids in self._kinds.items()}
 
     def each_us(self, count: int) -> dict[str, float]:
         """Processor microseconds for each of so many things: `worker_cpu_us` and so on."""

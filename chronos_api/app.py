@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, Response, g, request
 
@@ -18,6 +18,9 @@ from chronos_api.parsing import MAX_BATCH_BYTES, MAX_BODY_BYTES
 from chronos_api.rate_limit import RateLimiter
 from chronos_api.resources import backups, batches, cluster, executions, health, jobs, schedules, versions, webhooks
 from chronos_api.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 _BATCH_PATH: Final = "/api/v1/jobs:batch"
 _BLUEPRINTS: Final = (jobs, batches, versions, executions, schedules, webhooks, cluster, backups, health)
@@ -40,7 +43,7 @@ def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Fl
     app.extensions[EXTENSION] = Services(client, settings)
     app.before_request(_bound_body)
     app.before_request(Guard(settings, RateLimiter(settings.requests_per_second, settings.burst, time.monotonic)))
-    app.after_request(_finish)
+    app.after_request(_tell_age)
     problems.register(app)
     api = make_api(app, open_access=settings.open_access)
     for module in _BLUEPRINTS:
@@ -49,6 +52,7 @@ def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Fl
     app.register_blueprint(docs.blueprint)
     if settings.metrics_path is not None:
         metrics.register(app, client, settings.metrics_path, os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+    app.wsgi_app = _OnlyToBeShown(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documents do it
     return app
 
 
@@ -57,14 +61,33 @@ def _bound_body() -> None:
         request.max_content_length = MAX_BATCH_BYTES
 
 
-def _finish(response: Response) -> Response:
-    """What every answer says: how recent it is, and that a browser is to do nothing with it but show it."""
-    if "index" in g:
-        response.headers["X-Chronos-Index"] = str(g.index)
-    if "age_ms" in g:
-        response.headers["X-Chronos-Age-Ms"] = str(g.age_ms)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    response.headers.setdefault("Cache-Control", "no-store")
+def _tell_age(response: Response) -> Response:
+    """How recent an answer is, where it shows something of the cluster."""
+    if (index := g.get("index")) is not None:
+        response.headers.add("X-Chronos-Index", str(index))
+        if (age_ms := g.get("age_ms")) is not None:
+            response.headers.add("X-Chronos-Age-Ms", str(age_ms))
     return response
+
+
+class _OnlyToBeShown:
+    """Around the app: every answer tells browsers to do nothing with it but show it, unless it says otherwise."""
+
+    _FIELDS: Final = (
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("Cache-Control", "no-store"),
+    )
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """See PEP 3333."""
+
+        def start(status: str, fields: list[tuple[str, str]], *failed: Any) -> Any:
+            said = {name for name, _ in fields}
+            return start_response(status, fields + [field for field in self._FIELDS if field[0] not in said], *failed)
+
+        return self._app(environ, start)

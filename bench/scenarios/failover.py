@@ -1,10 +1,11 @@
 """The leader is killed with -9 under a steady load, again and again.
 
-A gap is the longest silence at the sink around a kill: from the last request before it to the first after.
+A gap is the longest silence at the sink after a kill and before the next, counted from the last request before it.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -20,8 +21,6 @@ from bench.steady import Steady
 
 CONCURRENCY = "allow"
 """So that an occurrence is launched although the one before it was lost with its node and is not over."""
-_AROUND_MS = 15_000
-"""How long after a kill its silence is looked for."""
 _REST_S = 3.0
 """Between a recovery and the next kill."""
 
@@ -60,11 +59,12 @@ def measure(setup: Setup, place: Place) -> Iterator[Run]:
 
 
 def silences_s(arrivals_ms: Sequence[float], kills_ms: Sequence[int]) -> list[float]:
-    """For each kill the longest pause between two arrivals that lies, at least in part, soon after it."""
+    """For each kill the longest pause between two arrivals that ends after it, as far as it lies before the next."""
     pauses = list(pairwise(sorted(arrivals_ms)))
+    nexts = [*kills_ms[1:], math.inf]
     return [
-        max(end - begin for begin, end in pauses if end > kill and begin < kill + _AROUND_MS) / 1_000
-        for kill in kills_ms
+        max(min(end, until) - begin for begin, end in pauses if end > kill and begin < until) / 1_000
+        for kill, until in zip(kills_ms, nexts, strict=True)
     ]
 
 

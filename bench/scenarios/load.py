@@ -19,7 +19,7 @@ def measure(setup: Setup, place: Place) -> Iterator[Run]:
     for _ in range(setup.runs):
         with cluster(place.new(), setup.nodes) as running:
             assert running.api is not None
-            usage = Usage(running, api=running.api.family())
+            usage = Usage(running, api=running.api.family)
             took_s = load_many(running, sparse("load-", setup.size, _URL))
             metrics = usage.each_us(setup.size)
             found = len(read_jobs(running.databases[0], "load-"))

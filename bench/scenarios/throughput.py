@@ -39,7 +39,7 @@ def saturate(running: Cluster, directory: Path, setup: Setup, prefix: str) -> Ru
             at = next_window(setup.rate_per_s, setup.duration_s)
             load_for(client, setup.rate_per_s, at, prefix, target.url, misfire={"grace": GRACE})
         term = running.leader().term
-        usage = Usage(running, sink=target.pids)
+        usage = Usage(running, sink=lambda: target.pids)
         done_at = running.settle(at.span.until, timeout_s=setup.duration_s * 10 + 60)
         changes = running.leader().term - term
         executions = setup.rate_per_s * at.seconds

@@ -14,6 +14,11 @@ def test_each_kill_has_a_gap_of_its_own():
     assert silences_s(arrivals, [10_001, 30_001]) == [1.0, 3.0]
 
 
+def test_a_kill_soon_after_another_keeps_its_own_gap():
+    arrivals = [time for time in range(0, 60_000, 5) if not (10_000 < time < 11_000 or 14_000 < time < 14_500)]
+    assert silences_s(arrivals, [10_001, 14_001]) == [1.0, 0.5]
+
+
 def test_a_pause_before_a_kill_does_not_count():
     arrivals = [time for time in range(0, 60_000, 5) if not 5_000 < time < 9_000]
     assert silences_s(arrivals, [10_001]) == [0.005]
