@@ -16,6 +16,7 @@ from gunicorn.app.base import BaseApplication
 
 from chronos_api.settings import settings_from
 from chronos_common.config import Config
+from chronos_common.garbage import collect_seldom
 from chronos_common.logs import configure_logging
 
 
@@ -64,4 +65,6 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no annota
         from chronos_api.app import create_app  # noqa: PLC0415 - see the module's docstring
 
         configure_logging(self._config.logging.level, self._config.logging.format)
-        return create_app(settings_from(self._config))
+        app = create_app(settings_from(self._config))
+        collect_seldom()
+        return app

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chronos_common.commands import UnknownCommand
 from chronos_common.config import SECRET_FILE, InvalidConfig, default_path, load_config
+from chronos_common.garbage import collect_seldom
 from chronos_common.logs import configure_logging, set_level
 from chronos_worker.data_dir import DataDir, DataDirError
 from chronos_worker.raft import BadLogConfig, DataDirectoryBusy, FatalLogError, WrongDataDirectory
@@ -60,6 +61,7 @@ def run(path: Path | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     log.info("worker_started", node_id=config.cluster.node_id, control_port=worker.control.port)
+    collect_seldom()
     try:
         worker.run()
     except (FatalLogError, UnknownCommand, DBAPIError, sqlite3.Error, OSError) as error:

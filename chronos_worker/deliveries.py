@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from chronos_common import ids
 from chronos_common.clock import Clock
 from chronos_common.commands import Response, Result
-from chronos_common.models import AttemptStatus, JobSpec, RetryPolicy
+from chronos_common.models import AttemptStatus, RetryPolicy
 from chronos_worker.clock_watch import ClockStep
 from chronos_worker.dispatch import AttemptKey, Delivery, DeliveryResult, PoolStats
 from chronos_worker.lateness import Begun, Lateness
@@ -16,7 +16,7 @@ from chronos_worker.policies import retry_delay_ms
 from chronos_worker.state_machine.effects import Aborted, Assigned
 from chronos_worker.store.database import Database
 from chronos_worker.store.job_queries import get_editions
-from chronos_worker.store.rows import decode_extra, decode_spec
+from chronos_worker.store.rows import Sending, decode_extra, decode_sending
 
 
 class Dispatcher(Protocol):
@@ -74,13 +74,13 @@ class Deliveries:
             if found is None:
                 raise LookupError(f"version {item.job_version} of job {item.job_seq} is assigned but not stored")
             job_id, raw_spec = found
-            spec = decode_spec(raw_spec)
+            sending = decode_sending(raw_spec)
             key = (item.execution_id, item.number)
             self._flights[key] = _Flight(
-                item.execution_seq, self._lateness.begun(item.fire_time, item.at, now), spec.retry_policy
+                item.execution_seq, self._lateness.begun(item.fire_time, item.at, now), sending.retry_policy
             )
             self._keys[item.execution_seq, item.number] = key
-            deliveries.append(_delivery(item, ids.to_text(job_id), spec, term))
+            deliveries.append(_delivery(item, ids.to_text(job_id), sending, term))
         self._pool.submit(deliveries)
 
     def resume(self, held: list[Assigned], reported: Callable[[int, int], bool], term: int) -> None:
@@ -157,7 +157,7 @@ class Deliveries:
         )
 
 
-def _delivery(item: Assigned, job_id: str, spec: JobSpec, term: int) -> Delivery:
+def _delivery(item: Assigned, job_id: str, sending: Sending, term: int) -> Delivery:
     extra = decode_extra(item.extra)
     return Delivery(
         execution_id=item.execution_id,
@@ -165,8 +165,8 @@ def _delivery(item: Assigned, job_id: str, spec: JobSpec, term: int) -> Delivery
         job_id=job_id,
         fire_time=item.fire_time,
         term=term,
-        timeout_ms=spec.timeout_ms,
-        target=spec.target,
+        timeout_ms=sending.timeout_ms,
+        target=sending.target,
         payload=extra.payload,
         has_payload=extra.has_payload,
     )

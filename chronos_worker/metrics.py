@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from chronos_common.models import AttemptStatus
 from chronos_common.protocol import Counts, MetricFamily, Sample, WorkerStatus
 from chronos_worker.dispatch import DeliveryResult
+from chronos_worker.distribution import Distribution
 
 _LATENESS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 _DURATION_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
@@ -18,31 +19,13 @@ _COMMIT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 
 class Metrics:
-    """Histograms and counters of one worker process. Observed on the node's thread, read on any."""
+    """Distributions and counters of one worker process. Observed on the node's thread, read on any."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._duration = Histogram(
-            "chronos_execution_duration_seconds",
-            "How long attempts took, from the start of the request to its end.",
-            ["status"],
-            buckets=_DURATION_S,
-            registry=self.registry,
-        )
-        # one lookup by a plain key instead of the library's way to a labelled child, for each attempt
-        self._durations = {status: self._duration.labels(status.value) for status in AttemptStatus}
-        self._lateness = Histogram(
-            "chronos_lateness_seconds",
-            "From the moment an occurrence was due to the start of its first attempt's request.",
-            buckets=_LATENESS_S,
-            registry=self.registry,
-        )
-        self._commit = Histogram(
-            "chronos_commit_latency_seconds",
-            "From proposing a plan to seeing it applied, on the leader.",
-            buckets=_COMMIT_S,
-            registry=self.registry,
-        )
+        self._durations = {status: Distribution(_DURATION_S) for status in AttemptStatus}
+        self._lateness = Distribution(_LATENESS_S)
+        self._commit = Distribution(_COMMIT_S)
         self._clock_steps = Counter(
             "chronos_clock_steps",
             "Times the wall clock was moved against the monotonic clock.",
@@ -62,13 +45,13 @@ class Metrics:
 
     def attempt_ended(self, result: DeliveryResult, lateness_ms: int) -> None:
         """An attempt ended that had begun this long after its occurrence was due."""
-        self._durations[result.status].observe((result.finished_at - result.started_at) / 1_000)
+        self._durations[result.status].note((result.finished_at - result.started_at) / 1_000)
         if result.attempt == 1:
-            self._lateness.observe(lateness_ms / 1_000)
+            self._lateness.note(lateness_ms / 1_000)
 
     def plan_applied(self, after_s: float) -> None:
         """A plan was applied this long after it was proposed."""
-        self._commit.observe(after_s)
+        self._commit.note(after_s)
 
     def clock_stepped(self) -> None:
         """The wall clock was moved."""
@@ -88,8 +71,32 @@ class Metrics:
         `raft_refused`: how much the Raft port refused, by reason.
         """
         refused = _counter("chronos_raft_refused_total", "What the Raft port refused.", "reason", raft_refused)
-        own = [_family(metric, "node") for metric in (*self.registry.collect(), *_node_gauges(status), refused)]
-        return own + [_family(metric, "cluster") for metric in _cluster_metrics(counts)]
+        counters = self.registry.collect()
+        own = [*self._histograms(), *counters, *_node_gauges(status), refused]
+        shared = _cluster_metrics(counts)
+        return [_family(metric, "node") for metric in own] + [_family(metric, "cluster") for metric in shared]
+
+    def _histograms(self) -> Iterable[Metric]:
+        took = HistogramMetricFamily(
+            "chronos_execution_duration_seconds",
+            "How long attempts took, from the start of the request to its end.",
+            labels=["status"],
+        )
+        for status, duration in self._durations.items():
+            took.add_metric([status.value], duration.buckets(), duration.sum)
+        yield took
+        yield HistogramMetricFamily(
+            "chronos_lateness_seconds",
+            "From the moment an occurrence was due to the start of its first attempt's request.",
+            self._lateness.buckets(),
+            self._lateness.sum,
+        )
+        yield HistogramMetricFamily(
+            "chronos_commit_latency_seconds",
+            "From proposing a plan to seeing it applied, on the leader.",
+            self._commit.buckets(),
+            self._commit.sum,
+        )
 
 
 def _node_gauges(status: WorkerStatus) -> Iterable[Metric]:

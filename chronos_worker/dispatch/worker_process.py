@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from chronos_common.garbage import collect_seldom
 from chronos_worker.dispatch.channel import RESULTS_PER_FRAME, FrameReader, frame
 from chronos_worker.dispatch.exchange import Exchange, Hop
 from chronos_worker.dispatch.gate import TICK_S, HostGate
@@ -239,6 +240,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    collect_seldom()
     with socket.socket(fileno=descriptor) as sock:
         serve(sock)
 

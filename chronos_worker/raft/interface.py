@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MAX_ENTRY_BYTES: Final = 256 * 1024
@@ -59,7 +60,7 @@ class LogStatus:
     last_index: int
     journal_bytes: int
     is_caught_up: bool
-    members: dict[str, str]
+    members: Mapping[str, str]
     voters: frozenset[str]
     members_index: int
     cluster_id: str

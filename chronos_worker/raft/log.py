@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from random import SystemRandom
 from time import monotonic
@@ -182,7 +183,7 @@ class PySyncObjLog:
         self._check_open()
         role, heard, now = self._engine.role(), self._network.last_heard(), self._clock()
         agreed = self._membership.current
-        members = agreed.configuration.members
+        configuration = agreed.configuration
         return LogStatus(
             node_id=self._config.node_id,
             role=role,
@@ -194,13 +195,14 @@ class PySyncObjLog:
             last_index=self._journal.last_index,
             journal_bytes=self._journal.size_bytes,
             is_caught_up=self._is_caught_up,
-            members={name: member.address for name, member in members.items()},
-            voters=agreed.configuration.voters,
+            members=configuration.addresses,
+            voters=configuration.voters,
             members_index=agreed.index,
-            cluster_id=agreed.configuration.cluster_id,
+            cluster_id=configuration.cluster_id,
             peers_contact={
-                peer: now - heard[peer] if peer in heard else float("inf")
-                for peer in sorted(members.keys() - {self._config.node_id})
+                peer: now - heard[peer] if peer in heard else math.inf
+                for peer in configuration.members
+                if peer != self._config.node_id
             },
             match_index=self._engine.match_index() if role == "leader" else {},
             rejected=self._network.rejected(),

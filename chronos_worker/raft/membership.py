@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -42,17 +43,30 @@ class Member(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     is_voter: bool
 
 
-class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A whole list. `is_founding`: nobody was ever added or removed, only addresses may have changed."""
+class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, dict=True):
+    """A whole list. `is_founding`: nobody was ever added or removed, only addresses may have changed.
+
+    What is derived from it is asked at every turn, and it never changes: hence kept.
+    """
 
     cluster_id: str
     is_founding: bool
     members: dict[str, Member]
 
-    @property
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The ids of all members."""
+        return frozenset(self.members)
+
+    @cached_property
     def voters(self) -> frozenset[str]:
         """The ids that elect and count."""
         return frozenset(name for name, member in self.members.items() if member.is_voter)
+
+    @cached_property
+    def addresses(self) -> Mapping[str, str]:
+        """The members' addresses by id."""
+        return {name: member.address for name, member in self.members.items()}
 
     def having(self, members: dict[str, Member], *, is_founding: bool | None = None) -> Configuration:
         """Return the list of the same cluster with other members."""
@@ -184,9 +198,8 @@ class Membership:
     def staying(self, committed: int) -> frozenset[str]:
         """Return who is on any list that may still be in force, given what is committed: links to them stand."""
         since = self.at(committed).index
-        return frozenset(
-            name for agreed in self._known if agreed.index >= since for name in agreed.configuration.members
-        )
+        lists = [agreed.configuration.names for agreed in self._known if agreed.index >= since]
+        return lists[0] if len(lists) == 1 else frozenset[str]().union(*lists)
 
     def cut(self, index: int) -> None:
         """The entries from `index` on are gone, and with them the lists they held."""

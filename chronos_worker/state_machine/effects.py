@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from chronos_common.commands import ReportDigest
 from chronos_common.protocol import Outcome
 
 
-class Assigned(NamedTuple):
+class Assigned(msgspec.Struct, frozen=True, gc=False):
     """This life of this node is to deliver attempt `number`."""
 
     execution_seq: int

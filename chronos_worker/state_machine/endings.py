@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from chronos_common.models import AttemptStatus, ExecutionStatus
 from chronos_worker.state_machine.context import Applying
@@ -22,7 +24,7 @@ _TO_END: Final = """
                           finished_at = ?, response = ?, reason = ? WHERE seq = ?"""
 
 
-class Active(NamedTuple):
+class Active(msgspec.Struct, frozen=True, gc=False):
     """An execution that has not ended, as ACTIVE_COLUMNS select it."""
 
     seq: int
@@ -37,7 +39,7 @@ class Active(NamedTuple):
     response: bytes | None
 
 
-class Ending(NamedTuple):
+class Ending(msgspec.Struct, frozen=True, gc=False):
     """How the running attempt of an execution ended."""
 
     execution: Active

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from chronos_common import ids
 from chronos_common.commands import CancelExecution, ReplayExecution, TriggerJob
 from chronos_common.models import ConcurrencyPolicy, Execution, ExecutionStatus, Trigger
@@ -46,7 +48,7 @@ def replay_execution(tx: Applying, command: ReplayExecution, at: int) -> Executi
         return Rejected("conflict", f"version {job_version} of the job is no longer kept, so it cannot be replayed")
     old = decode_extra(raw_extra)
     extra = pack(Extra(payload=old.payload, has_payload=old.has_payload, replay_of=command.source_id))
-    facts = _facts(found)._replace(version=job_version)
+    facts = msgspec.structs.replace(_facts(found), version=job_version)
     return _begin(tx, facts, Starting(command.execution_id, Trigger.REPLAY.value, at, extra), at)
 
 

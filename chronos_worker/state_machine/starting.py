@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from chronos_common.commands import Claim
 from chronos_common.models import ConcurrencyPolicy, ExecutionStatus, Skipped, SkipReason
@@ -23,7 +25,7 @@ POLICIES: Final = {policy.value: policy for policy in ConcurrencyPolicy}
 """By the word in the row; calling the enum costs ten times as much."""
 
 
-class JobFacts(NamedTuple):
+class JobFacts(msgspec.Struct, frozen=True, gc=False):
     """What starting an execution must know of its job."""
 
     seq: int
@@ -32,7 +34,7 @@ class JobFacts(NamedTuple):
     max_attempts: int
 
 
-class Starting(NamedTuple):
+class Starting(msgspec.Struct, frozen=True, gc=False):
     """An execution about to be written."""
 
     execution_id: bytes

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from chronos_common import ids
 from chronos_common.models import NodeInfo
 from chronos_worker.planner.inputs import DeletedJob, DueExecution, DueJob, Ledger
-from chronos_worker.store.rows import NODE_COLUMNS, decode_misfire, decode_spec, fetch_tuples, node_of
+from chronos_worker.store.rows import NODE_COLUMNS, decode_misfire, decode_retention, fetch_tuples, node_of
 
 
 def list_due_jobs(connection: Connection, after: int, now: int, limit: int) -> list[DueJob]:
@@ -77,7 +77,7 @@ def get_next_ledger(connection: Connection, after_job_seq: int) -> Ledger | None
         "SELECT seq, spec FROM jobs WHERE seq = (SELECT min(job_seq) FROM executions WHERE job_seq > ?)",
         (after_job_seq,),
     )
-    return Ledger(found[0][0], decode_spec(found[0][1]).retention) if found else None
+    return Ledger(found[0][0], decode_retention(found[0][1])) if found else None
 
 
 def list_deleted(connection: Connection, after: tuple[int, int], before: int, limit: int) -> list[DeletedJob]:

@@ -17,12 +17,15 @@ from chronos_common.models import (
     AttemptStatus,
     Execution,
     ExecutionStatus,
+    HttpTarget,
     Job,
     JobSpec,
     JobVersion,
     Misfire,
     NodeInfo,
     NodeState,
+    Retention,
+    RetryPolicy,
     Skipped,
     Trigger,
 )
@@ -49,10 +52,37 @@ NO_EXTRA: Final = Extra()
 NO_RESPONSE: Final = Response()
 
 
-@lru_cache(maxsize=4_096)
+class Sending(msgspec.Struct, frozen=True):
+    """What sending an attempt needs of a spec: fields of `JobSpec`, with the same defaults."""
+
+    target: HttpTarget
+    retry_policy: RetryPolicy = RetryPolicy()
+    timeout_ms: int = 300_000
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """What pruning needs of a spec: a field of `JobSpec`, with the same default."""
+
+    retention: Retention = Retention()
+
+
+_sending_decoder = msgspec.msgpack.Decoder(Sending)
+_keeping_decoder = msgspec.msgpack.Decoder(Keeping)
+
+
 def decode_spec(raw: bytes) -> JobSpec:
-    """A spec from its stored bytes; equal bytes share one object."""
+    """A spec from its stored bytes."""
     return _spec_decoder.decode(raw)
+
+
+def decode_sending(raw: bytes) -> Sending:
+    """A part of a spec, at half the price of all of it."""
+    return _sending_decoder.decode(raw)
+
+
+def decode_retention(raw: bytes) -> Retention:
+    """A part of a spec."""
+    return _keeping_decoder.decode(raw).retention
 
 
 @lru_cache(maxsize=1_000)
