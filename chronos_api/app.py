@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +40,8 @@ def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Fl
     app.url_map.strict_slashes = False
     client = client or ClusterClient(settings.workers, settings.secret)
     app.extensions[EXTENSION] = Services(client, settings)
+    if settings.metrics_path is not None:
+        metrics.register(app, client, settings.metrics_path)
     app.before_request(_bound_body)
     app.before_request(Guard(settings, RateLimiter(settings.requests_per_second, settings.burst, time.monotonic)))
     app.after_request(_tell_age)
@@ -50,8 +51,6 @@ def create_app(settings: ApiSettings, client: ClusterClient | None = None) -> Fl
         api.register_blueprint(module.blueprint)
     problems.register(app)  # ours, not flask-smorest's
     app.register_blueprint(docs.blueprint)
-    if settings.metrics_path is not None:
-        metrics.register(app, client, settings.metrics_path, os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
     app.wsgi_app = _OnlyToBeShown(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documents do it
     return app
 

@@ -117,7 +117,7 @@ def _min_index() -> int:
 
 
 def _strong() -> bool:
-    return request.args.get("consistency") == "strong"
+    return bool(request.query_string) and request.args.get("consistency") == "strong"
 
 
 def _bad_header(name: str, problem: str, accepted: str) -> InvalidRequest:

@@ -19,11 +19,12 @@ _LAST_RUNE: Final = "\U0010ffff"
 
 def get_job(connection: Connection, job_id: str) -> Job | None:
     """A job by id."""
-    row = connection.exec_driver_sql(
+    found = fetch_tuples(
+        connection,
         f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ? AND deleted_at IS NULL",  # noqa: S608 - constant
         (ids.from_text(job_id),),
-    ).first()
-    return None if row is None else job_of(row)
+    )
+    return job_of(found[0]) if found else None
 
 
 def find_jobs(connection: Connection, names: tuple[str, ...], namespace: str) -> list[Job]:
