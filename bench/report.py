@@ -10,6 +10,7 @@ import msgspec
 
 from bench.ledger import Totals
 from bench.statistics import Figure, figure
+from bench.targets import targets_of
 
 BEGIN: Final = "<!-- results: written by `python -m bench report`, not by hand -->"
 END: Final = "<!-- end of results -->"
@@ -65,9 +66,9 @@ def table(report: Report) -> str:
 
 
 def markdown(reports: Iterable[Report]) -> str:
-    """A table of all reports, and where they come from."""
+    """What was asked and what came of it, then everything that was measured, and where it comes from."""
     found = list(reports)
-    lines = ["| scenario | metric | median | min | max | unit |", "|---|---|---|---|---|---|"]
+    lines = [*_judged(found), "", "| scenario | metric | median | min | max | unit |", "|---|---|---|---|---|---|"]
     for report in found:
         title = f"`{report.scenario}`, {report.nodes} node(s)"
         for name, value in report.metrics.items():
@@ -88,6 +89,20 @@ def markdown(reports: Iterable[Report]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _judged(reports: Iterable[Report]) -> list[str]:
+    """The table of targets."""
+    lines = ["| scenario | metric | must be | goal | median | |", "|---|---|---|---|---|---|"]
+    for report in reports:
+        title = f"`{report.scenario}`, {report.nodes} node(s)"
+        for target in targets_of(report.scenario, report.nodes):
+            found = report.metrics[target.metric]
+            bounds = " | ".join(f"{target.relation} {_measured(bound, found.unit)}" for bound in target[3:])
+            judged = f"{_measured(found.median, found.unit)} | {target.judge(found.median)}"
+            lines.append(f"| {title} | `{target.metric}` | {bounds} | {judged} |")
+            title = ""
+    return lines
+
+
 def insert(text: str, results: str) -> str:
     """A page with its results replaced.
 
@@ -104,6 +119,10 @@ def insert(text: str, results: str) -> str:
 def _steady(machine: dict[str, Any]) -> dict[str, Any]:
     """What does not change from one scenario to the next."""
     return {name: value for name, value in machine.items() if not name.startswith("load_")}
+
+
+def _measured(value: float, unit: str) -> str:
+    return f"{_number(value)} {unit}".strip()
 
 
 def _number(value: float) -> str:

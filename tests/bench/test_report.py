@@ -7,7 +7,9 @@ import pytest
 
 from bench.ledger import Totals
 from bench.report import BEGIN, END, Report, figures, insert, markdown, read, save, table
+from bench.scenarios import SCENARIOS
 from bench.statistics import Figure, figure, percentile, unit_of
+from bench.targets import TARGETS, targets_of
 
 REPORT = Report(
     scenario="throughput",
@@ -70,6 +72,23 @@ def test_a_file_that_is_no_report_is_refused(tmp_path):
 
 def test_the_table_shows_what_is_missing():
     assert "missing 1, doubled 0" in table(REPORT)
+
+
+@pytest.mark.parametrize(("rate", "judged"), [(1_999, "missed"), (2_000, "kept"), (4_999, "kept"), (5_000, "goal")])
+def test_the_page_says_what_was_reached(rate, judged):
+    report = msgspec.structs.replace(REPORT, metrics=figures([{"executions_per_s": rate}]))
+    assert f"| ≥ 2,000 1/s | ≥ 5,000 1/s | {rate:,} 1/s | {judged} |" in markdown([report])
+
+
+@pytest.mark.parametrize(("median", "judged"), [(50.1, "missed"), (50.0, "kept"), (15.1, "kept"), (15.0, "goal")])
+def test_less_may_be_better(median, judged):
+    [target] = [target for target in targets_of("punctuality", 3) if target.metric == "lateness_p99_ms"]
+    assert target.judge(median) == judged
+    assert target.relation == "≤"
+
+
+def test_every_target_is_of_a_scenario():
+    assert {target.scenario for target in TARGETS} <= SCENARIOS.keys()
 
 
 def test_the_page_gets_its_results_between_its_marks():
