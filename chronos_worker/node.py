@@ -264,8 +264,10 @@ class Node:
         )
 
     def _compact(self) -> None:
-        self._log.compact(self._database.make_durable())
-        self._snapshot_at_s = self._clock.monotonic_s()
+        durable_index = self._database.make_durable()
+        if durable_index:  # else a checkpoint is under way beside us: next time
+            self._log.compact(durable_index)
+            self._snapshot_at_s = self._clock.monotonic_s()
 
     def _next_batch(self) -> list[Entry]:
         batch, size = [], 0

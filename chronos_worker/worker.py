@@ -32,6 +32,7 @@ from chronos_worker.raft import open_log
 from chronos_worker.settings import WorkerSettings
 from chronos_worker.skew import SkewThread, SkewWatch, ask_over_http
 from chronos_worker.state_machine.machine import StateMachine
+from chronos_worker.store.checkpoints import CheckpointThread
 from chronos_worker.store.database import Database
 from chronos_worker.store.planning_queries import get_anchor
 from chronos_worker.store.revision import NewerData, known_revisions, migrate_apart
@@ -115,12 +116,14 @@ class Worker:
             app = ControlApp(settings.secret, routes, metrics.control_refused)
             watching = SkewThread(lambda: _look_at_clocks(skew, self.node))
             opened.callback(watching.close)
+            checkpoints = opened.enter_context(closing(CheckpointThread(database)))
             self.control = opened.enter_context(
                 closing(ControlServer(settings.control_host, settings.control_port, app))
             )
             pool.start()
             self.control.start()
             watching.start()
+            checkpoints.start()
             self._raft = raft
             self._opened = opened.pop_all()
 

@@ -124,7 +124,7 @@ def _pruning(running: Cluster, directory: Path, setup: Setup, number: int) -> Ru
 SCENARIO = Scenario(
     name="history",
     about="--size finished executions retained: throughput, punctuality, the newest page, and pruning",
-    full=Setup(runs=3, duration_s=60, rate_per_s=12_000, size=5_000_000),
+    full=Setup(duration_s=30, rate_per_s=14_000, size=5_000_000),
     quick=Setup(runs=1, duration_s=4, rate_per_s=1_000, size=20_000),
     measure=measure,
     notes={"misfire_grace": GRACE, "filled_by": "copies of one real execution", "calm_per_s": str(STEADY_PER_S)},

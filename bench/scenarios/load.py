@@ -30,7 +30,7 @@ def measure(setup: Setup, place: Place) -> Iterator[Run]:
 SCENARIO = Scenario(
     name="load",
     about="--size jobs through POST /api/v1/jobs:batch",
-    full=Setup(runs=3, size=1_000_000),
+    full=Setup(size=1_000_000),
     quick=Setup(runs=1, size=20_000),
     measure=measure,
     notes={"batch": str(BATCH), "connections": str(CONNECTIONS), "schedules": str(SCHEDULES), "ledger_of": "jobs"},

@@ -92,7 +92,7 @@ def _list_pages(client: Client, size: int) -> list[float]:
 SCENARIO = Scenario(
     name="scale",
     about="--size jobs that are not due: restart, idle cost, memory, lists, and the throughput of --rate others",
-    full=Setup(duration_s=60, rate_per_s=12_000, size=1_000_000),
+    full=Setup(duration_s=30, rate_per_s=14_000, size=1_000_000),
     quick=Setup(runs=1, duration_s=4, rate_per_s=1_000, size=10_000),
     measure=measure,
     notes={"misfire_grace": GRACE},

@@ -66,7 +66,7 @@ def saturate(running: Cluster, directory: Path, setup: Setup, prefix: str) -> Ru
 SCENARIO = Scenario(
     name="throughput",
     about="jobs firing every second, sustained; --rate is how many are offered a second",
-    full=Setup(duration_s=60, rate_per_s=12_000),
+    full=Setup(duration_s=60, rate_per_s=14_000),
     quick=Setup(runs=1, duration_s=6, rate_per_s=4_000),
     measure=measure,
     notes={"misfire_grace": GRACE},

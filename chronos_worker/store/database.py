@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ class Database:
     def __init__(self, path: Path, reads: int = READS) -> None:
         self.path = path
         self.reads = reads
+        self._staying = threading.Lock()
+        """Held by who is in the file without a connection of ours, and by who puts another in its place."""
         self._open()
 
     def _open(self) -> None:
@@ -46,6 +49,9 @@ class Database:
         self._readers: Engine = reader_engine(self.path)
         # Held open: a checkout from the pool costs more than the statements of a small transaction.
         self._node_writer = self._writer.connect()
+        driver = self._node_writer.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - the only driver there is
+        self._driver = driver
 
     def _check_level(self) -> None:
         with self._writer.begin() as connection:
@@ -107,6 +113,21 @@ class Database:
             self._sync(self.path.with_name(self.path.name + "-wal"))
         return index
 
+    @property
+    def changes(self) -> int:
+        """Rows changed since the file was opened. Any thread; sqlite3.Error while another takes its place."""
+        return self._driver.total_changes
+
+    def checkpoint(self) -> tuple[int, int]:
+        """Copy what stands in the write-ahead log into the file, beside readers and the writer. Any thread.
+
+        Returns how many pages stood in the log when it began, and how many of them are in the file now. What was
+        written meanwhile is in neither number.
+        """
+        with self._staying, closing(sqlite3.connect(self.path)) as connection:
+            _, written, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return int(written), int(copied)
+
     def _sync(self, file: Path) -> None:
         _fsync(file)
 
@@ -151,12 +172,13 @@ class Database:
 
     def replace_with(self, file: Path) -> None:
         """Atomically become the copy in `file` (same file system), and open it."""
-        self.close()
-        for suffix in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        file.replace(self.path)
-        _fsync(self.path.parent)
-        self._open()
+        with self._staying:
+            self.close()
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            file.replace(self.path)
+            _fsync(self.path.parent)
+            self._open()
 
     def close(self) -> None:
         """Give back all connections."""

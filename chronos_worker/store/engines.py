@@ -13,6 +13,8 @@ READERS: Final = 8
 """Most read connections at once; a further reader waits for one."""
 _CACHE_KIB: Final = 32 * 1024
 _READ_CACHE_KIB: Final = 4 * 1024
+_LONG_LOG_PAGES: Final = 16_000
+"""At this length a commit does itself what `CheckpointThread` has left undone."""
 
 
 def writer_engine(path: Path) -> Engine:
@@ -26,7 +28,7 @@ def writer_engine(path: Path) -> Engine:
         path,
         "BEGIN IMMEDIATE",
         ("journal_mode=WAL", "synchronous=NORMAL", f"cache_size=-{_CACHE_KIB}", "temp_store=MEMORY",
-         "wal_autocheckpoint=4000", "foreign_keys=OFF"),
+         f"wal_autocheckpoint={_LONG_LOG_PAGES}", "foreign_keys=OFF"),
         poolclass=StaticPool,
     )  # fmt: skip
 

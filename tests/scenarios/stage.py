@@ -106,7 +106,6 @@ class Stage:
     def heal(self) -> None:
         """`heal`: everything passes again."""
         self.cluster.network.heal()
-        self.cluster.network.lost.clear()
 
     def lose(self, source: str, target: str, kind: str) -> None:
         """`lose n1 n2 RequestVote`: messages of this kind from n1 do not arrive at n2, until `heal`."""

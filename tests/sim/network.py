@@ -101,7 +101,9 @@ class SimNetwork:
         self.cut(other, one)
 
     def heal(self, *nodes: str) -> None:
-        """Mend all cuts among `nodes`, or all there are."""
+        """Mend all cuts among `nodes`; without any, everything passes again."""
+        if not nodes:
+            self.lost.clear()
         self._cut = {cut for cut in self._cut if nodes and not set(cut) <= set(nodes)}
         self._broken_at = {pair: at for pair, at in self._broken_at.items() if self._is_cut(pair)}
         self._reconnect()

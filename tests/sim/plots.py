@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Protocol
 
+from chronos_worker.raft.messages import Forward
 from tests.sim.network import SimNetwork
 
 
@@ -137,7 +138,28 @@ def quarrel(stage: Stage) -> Iterator[float]:
             stage.network.heal()
 
 
-PLOTS: tuple[Plot, ...] = (one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel)
+def late_word(stage: Stage) -> Iterator[float]:
+    """What a follower reports does not get through; it dies, and its word arrives when others do the work again."""
+    cast = _cast(stage)
+    if cast is None:
+        return
+    leader, teller, _others = cast
+    reports = (teller, leader, Forward)
+    stage.network.lost.add(reports)
+    stage.network.latest.pop(reports, None)
+    yield stage.random.uniform(0.2, 2.5)
+    stage.stop(teller, power_cut=False)
+    word = stage.network.latest.get(reports)
+    stage.network.lost.discard(reports)
+    stage.begin(teller)
+    yield stage.random.uniform(0.1, 1.5)
+    if word is not None and stage.leading() == leader:
+        stage.network.repeat(teller, leader, word)
+
+
+PLOTS: tuple[Plot, ...] = (
+    one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel, late_word,
+)  # fmt: skip
 
 
 class Plotting:

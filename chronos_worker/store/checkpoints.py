@@ -1,0 +1,66 @@
+"""Moving what was written from the write-ahead log into the database file, beside the thread that writes.
+
+SQLite does this at the end of whichever commit made the log long: sixteen megabytes of pages all over the file, and
+two syncs, 50 ms in which no fire leaves (docs/adr/0011). Here a thread of its own does it, early and again; what
+SQLite finds left when the log is long all the same is little.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import Final
+
+import structlog
+
+from chronos_worker.store.database import Database
+
+CHANGES: Final = 2_000
+"""Rows changed from one round to the next; each touches a few pages."""
+_PASSES: Final = 6
+"""What is written during a pass is left for the next, which is shorter. Once nothing is left, the writer begins the
+log anew at its front, and it stays short."""
+_LOOK_S: Final = 0.1
+
+log = structlog.get_logger("chronos.store")
+
+
+class CheckpointThread:
+    """Checkpoints a database whenever enough was written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ending = threading.Event()
+        self._seen = 0
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; a pass under way is finished."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def run_once(self) -> int:
+        """Do what is due; how many passes that took."""
+        changes = self._database.changes
+        if abs(changes - self._seen) < CHANGES:
+            return 0
+        self._seen = changes
+        before = None
+        for passes in range(1, _PASSES + 1):
+            written, copied = self._database.checkpoint()
+            if copied < written or written == before:  # a reader needs the rest; or nothing came meanwhile
+                return passes
+            before = written
+        return _PASSES
+
+    def _run(self) -> None:
+        while not self._ending.wait(_LOOK_S):
+            try:
+                self.run_once()
+            except sqlite3.Error as error:  # the disk, which the writer will meet too; or the file was just replaced
+                log.warning("checkpoint_failed", error=str(error))

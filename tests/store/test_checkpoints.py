@@ -1,0 +1,96 @@
+"""Checkpoints beside the writer: when, how far, and what they leave alone."""
+
+import sqlite3
+
+import pytest
+
+from chronos_worker.store.checkpoints import CHANGES, CheckpointThread
+from chronos_worker.store.database import Database
+from tests.support.processes import wait_for
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "a.sqlite3")
+    database.checkpoint()
+    yield database
+    database.close()
+
+
+def write(database, rows):
+    with database.write() as connection:
+        connection.connection.driver_connection.executemany(
+            "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
+            [(f"counter {number}",) for number in range(rows)],
+        )
+
+
+def in_the_file_alone(path):
+    """What a reader finds who does not know the write-ahead log."""
+    connection = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
+    try:
+        return connection.execute("SELECT count(*) FROM counters").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def test_what_was_written_is_moved_once_there_is_enough(database):
+    checkpoints = CheckpointThread(database)
+    checkpoints.run_once()
+    write(database, CHANGES // 2)
+    assert checkpoints.run_once() == 0
+    assert in_the_file_alone(database.path) == 0
+    write(database, CHANGES // 2)
+    assert checkpoints.run_once() == 2
+    assert in_the_file_alone(database.path) == CHANGES // 2
+    assert checkpoints.run_once() == 0
+
+
+def test_what_a_reader_still_needs_stays_in_the_log(database):
+    checkpoints = CheckpointThread(database)
+    with database.read() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM counters").all()
+        write(database, CHANGES)
+        assert checkpoints.run_once() == 1
+        written, copied = database.checkpoint()
+        assert copied < written
+    assert database.checkpoint() == (written, written)
+    assert in_the_file_alone(database.path) == CHANGES
+
+
+def test_it_goes_on_with_the_file_that_took_the_place_of_the_first(database, tmp_path):
+    checkpoints = CheckpointThread(database)
+    write(database, CHANGES)
+    checkpoints.run_once()
+    database.copy_to(tmp_path / "copy")
+    database.replace_with(tmp_path / "copy")
+    write(database, 3 * CHANGES)
+    assert checkpoints.run_once() > 0
+    assert in_the_file_alone(database.path) == 3 * CHANGES
+
+
+def test_the_thread_does_it_by_itself(database):
+    checkpoints = CheckpointThread(database)
+    checkpoints.start()
+    write(database, CHANGES)
+    wait_for(lambda: in_the_file_alone(database.path) == CHANGES, "the checkpoint")
+    checkpoints.close()
+
+
+def test_a_failure_does_not_end_it(database, monkeypatch):
+    checkpoints = CheckpointThread(database)
+    failures = [sqlite3.OperationalError("disk I/O error")]
+    real = database.checkpoint
+
+    def checkpoint():
+        if failures:
+            raise failures.pop()
+        return real()
+
+    monkeypatch.setattr(database, "checkpoint", checkpoint)
+    checkpoints.start()
+    write(database, CHANGES)
+    wait_for(lambda: not failures, "the failure")
+    write(database, CHANGES)
+    wait_for(lambda: in_the_file_alone(database.path) == CHANGES, "the checkpoint")
+    checkpoints.close()
