@@ -294,7 +294,7 @@ MUTANTS = {
             ),
             Edit(_MACHINE + "results:apply_results", "execution.attempt == item.number", "True"),
         ),
-        0,
+        50,
     ),
     "believe acknowledgements of an earlier life": Mutant(
         (Edit(_GUARD + "on_disconnected", "self._engine.forget_match(peer)", "pass"),),
