@@ -173,6 +173,7 @@ class Node:
         self._wait_s = 0.0
         self._stop_by_s: float | None = None
         self._stopped = False
+        self._cut_wanted = False
         self._snapshot_at_s = clock.monotonic_s()
         self._pool_stats, self._pool_seen_at_s = deliveries.pool_stats(), 0.0
         self._reload_nodes()
@@ -216,7 +217,7 @@ class Node:
 
     def take_snapshot(self) -> None:
         """Make the state durable and cut the log behind it at the next step. Safe from any thread."""
-        self._errands.append(self._compact)
+        self._cut_wanted = True
         self._log.wake()
 
     def stop(self) -> None:
@@ -242,7 +243,7 @@ class Node:
         self._outbox.put(self._deliveries.finished())
         self._live(status)
         self._propose(status)
-        if status.journal_bytes > JOURNAL_BOUND_BYTES:
+        if self._cut_wanted or status.journal_bytes > JOURNAL_BOUND_BYTES:
             self._compact()
         while self._errands:
             self._errands.popleft()()
@@ -265,7 +266,8 @@ class Node:
 
     def _compact(self) -> None:
         durable_index = self._database.make_durable()
-        if durable_index:  # else a checkpoint is under way beside us: next time
+        self._cut_wanted = not durable_index  # a checkpoint is under way beside us: at the next step
+        if durable_index:
             self._log.compact(durable_index)
             self._snapshot_at_s = self._clock.monotonic_s()
 
