@@ -96,7 +96,9 @@ def _judged(reports: Iterable[Report]) -> list[str]:
         title = f"`{report.scenario}`, {report.nodes} node(s)"
         for target in targets_of(report.scenario, report.nodes):
             found = report.metrics[target.metric]
-            bounds = " | ".join(f"{target.relation} {_measured(bound, found.unit)}" for bound in target[3:])
+            bounds = " | ".join(
+                f"{target.relation} {_measured(bound, found.unit)}" for bound in (target.must, target.goal)
+            )
             judged = f"{_measured(found.median, found.unit)} | {target.judge(found.median)}"
             lines.append(f"| {title} | `{target.metric}` | {bounds} | {judged} |")
             title = ""

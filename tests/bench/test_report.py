@@ -87,6 +87,17 @@ def test_less_may_be_better(median, judged):
     assert target.relation == "≤"
 
 
+@pytest.mark.parametrize(("median", "judged"), [(50.1, "missed"), (50.0, "goal")])
+def test_the_goal_may_be_what_must_be(median, judged):
+    [target] = [target for target in targets_of("history", 1) if target.metric == "pruning_lateness_max_ms"]
+    assert target.judge(median) == judged
+
+
+def test_no_goal_is_less_than_what_must_be():
+    assert all(target.judge(target.goal) == "goal" for target in TARGETS)
+    assert all(target.judge(target.must) in ("goal", "kept") for target in TARGETS)
+
+
 def test_every_target_is_of_a_scenario():
     assert {target.scenario for target in TARGETS} <= SCENARIOS.keys()
 

@@ -96,8 +96,8 @@ def test_a_step_is_bounded(ledger):
     pruning = Pruning(ledger.database)
     (command,) = pruning.plan(10_000, 0.0)
     assert len(command.execution_seqs) == PRUNED_PER_STEP
-    assert pruning.plan(10_000, 0.05) == []  # not sooner than its pause
-    assert prune_until_done(ledger, 10_000) == 3
+    assert pruning.plan(10_000, 0.01) == []  # not sooner than its pause
+    assert prune_until_done(ledger, 10_000) == 12
     assert len(ledger.executions()) == 1
 
 
