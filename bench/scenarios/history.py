@@ -14,7 +14,7 @@ import msgspec
 from bench.bulk import load_many, sparse
 from bench.client import Client
 from bench.cluster import Cluster, cluster
-from bench.filling import count_before, fill
+from bench.filling import count_before, fill, has_before
 from bench.processes import now_ms, wait_for
 from bench.scenario import Place, Run, Scenario, Setup
 from bench.scenarios.punctuality import punctual
@@ -113,7 +113,7 @@ def _pruning(running: Cluster, directory: Path, setup: Setup, number: int) -> Ru
     deadline = time.monotonic() + setup.duration_s * _PATIENCE
 
     def more() -> bool:
-        return time.monotonic() < deadline and count_before(database, bound) > 0
+        return time.monotonic() < deadline and has_before(database, bound)
 
     calm = punctual(running, directory, STEADY_PER_S, setup.duration_s, f"pruning-{number}-", more)
     metrics = {f"pruning_{name}": value for name, value in calm.metrics.items() if name.startswith("lateness_")}

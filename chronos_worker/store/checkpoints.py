@@ -17,9 +17,10 @@ from chronos_worker.store.database import Database
 
 CHANGES: Final = 2_000
 """Rows changed from one round to the next; each touches a few pages."""
+_FEW_PAGES: Final = 200
 _PASSES: Final = 6
-"""What is written during a pass is left for the next, which is shorter. Once nothing is left, the writer begins the
-log anew at its front, and it stays short."""
+"""What is written during a pass is left for the next, which is shorter. When few are left, the writer may wait for
+them, and begins the log anew at its front: so it stays short."""
 _LOOK_S: Final = 0.1
 
 log = structlog.get_logger("chronos.store")
@@ -50,11 +51,14 @@ class CheckpointThread:
         if abs(changes - self._seen) < CHANGES:
             return 0
         self._seen = changes
-        before = None
+        before = 0
         for passes in range(1, _PASSES + 1):
             written, copied = self._database.checkpoint()
-            if copied < written or written == before:  # a reader needs the rest; or nothing came meanwhile
+            if copied < written or written < 0:  # a reader needs the rest; another checkpoint is under way
                 return passes
+            if written - before < _FEW_PAGES:
+                self._database.checkpoint(wholly=True)
+                return passes + 1
             before = written
         return _PASSES
 

@@ -19,6 +19,8 @@ from chronos_worker.store.revision import NewerData, newest, revision_of
 
 _COPY_PAGES: Final = 2_000
 _HASH_CHUNK: Final = 1 << 20
+_TURN_S: Final = 0.05
+"""How long a checkpoint waits for the writer to be between two transactions, and for readers to end."""
 
 
 class Database:
@@ -47,6 +49,8 @@ class Database:
             self._writer.dispose()
             raise
         self._readers: Engine = reader_engine(self.path)
+        # Never closed before the connections: closing any descriptor of a file gives up this process's locks on it.
+        self._file = os.open(self.path, os.O_RDONLY)
         # Held open: a checkout from the pool costs more than the statements of a small transaction.
         self._node_writer = self._writer.connect()
         driver = self._node_writer.connection.driver_connection
@@ -118,14 +122,21 @@ class Database:
         """Rows changed since the file was opened. Any thread; sqlite3.Error while another takes its place."""
         return self._driver.total_changes
 
-    def checkpoint(self) -> tuple[int, int]:
+    def checkpoint(self, *, wholly: bool = False) -> tuple[int, int]:
         """Copy what stands in the write-ahead log into the file, beside readers and the writer. Any thread.
 
-        Returns how many pages stood in the log when it began, and how many of them are in the file now. What was
-        written meanwhile is in neither number.
+        Returns how many pages stood in the log when it began, and how many of them are in the file now, both -1 if
+        another checkpoint is under way. What was written meanwhile is in neither number. `wholly` lets the writer
+        wait meanwhile, so that nothing is, and the log begins anew at its front; to be used when little is left.
+
+        SQLite syncs the file only in the pass that leaves nothing, which is the one the writer waits for: so it is
+        done here before.
         """
-        with self._staying, closing(sqlite3.connect(self.path)) as connection:
-            _, written, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        mode = "RESTART" if wholly else "PASSIVE"
+        with self._staying, closing(sqlite3.connect(self.path, timeout=_TURN_S)) as connection:
+            _, written, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            if not wholly:
+                os.fdatasync(self._file)
         return int(written), int(copied)
 
     def _sync(self, file: Path) -> None:
@@ -185,6 +196,7 @@ class Database:
         self._node_writer.close()
         self._readers.dispose()
         self._writer.dispose()
+        os.close(self._file)
 
 
 def _level(connection: Connection) -> int:

@@ -46,6 +46,52 @@ def test_what_was_written_is_moved_once_there_is_enough(database):
     assert checkpoints.run_once() == 0
 
 
+class Scripted:
+    """A database that is written to all the while: each pass finds what was written during the one before."""
+
+    changes = CHANGES
+
+    def __init__(self, *found):
+        self._found = list(found)
+        self.asked = []
+
+    def checkpoint(self, *, wholly=False):
+        self.asked.append(wholly)
+        return self._found.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("found", "asked"),
+    [
+        ([(4_000, 4_000), (4_300, 4_300), (4_350, 4_350), (4_355, 4_355)], [False, False, False, True]),
+        ([(100, 100), (101, 101)], [False, True]),
+        ([(4_000, 3_000)], [False]),
+        ([(-1, -1)], [False]),
+        ([(number * 1_000, number * 1_000) for number in range(1, 10)], [False] * 6),
+    ],
+    ids=[
+        "few are left",
+        "there were few",
+        "a reader needs the rest",
+        "another one is at it",
+        "there are always many",
+    ],
+)
+def test_the_writer_waits_only_for_few_pages(found, asked):
+    database = Scripted(*found)
+    assert CheckpointThread(database).run_once() == len(asked)
+    assert database.asked == asked
+
+
+def test_the_log_begins_anew_after_a_pass_that_nobody_writes_during(database):
+    log = database.path.with_name(database.path.name + "-wal")
+    write(database, CHANGES)
+    assert database.checkpoint(wholly=True)[0] > 1
+    longest = log.stat().st_size
+    write(database, CHANGES)
+    assert log.stat().st_size == longest
+
+
 def test_what_a_reader_still_needs_stays_in_the_log(database):
     checkpoints = CheckpointThread(database)
     with database.read() as connection:
@@ -82,10 +128,10 @@ def test_a_failure_does_not_end_it(database, monkeypatch):
     failures = [sqlite3.OperationalError("disk I/O error")]
     real = database.checkpoint
 
-    def checkpoint():
+    def checkpoint(**how):
         if failures:
             raise failures.pop()
-        return real()
+        return real(**how)
 
     monkeypatch.setattr(database, "checkpoint", checkpoint)
     checkpoints.start()
