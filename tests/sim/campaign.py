@@ -17,7 +17,7 @@ from chronos_worker.raft.interface import ReplicatedLog
 from tests.sim.checkers import check_everything
 from tests.sim.client import Client
 from tests.sim.cluster import LawBroken
-from tests.sim.plots import Plotting
+from tests.sim.plots import PLOTS, Plot, Plotting
 from tests.sim.world import World
 
 SAFETY_S = 25.0
@@ -51,15 +51,15 @@ def _add(name: str, log: ReplicatedLog) -> None:
 
 
 class Campaign:
-    """Runs one seed in an empty directory."""
+    """Runs one seed in an empty directory. With a `plot` that is played again and again, and nothing else happens."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, plot: Plot | None = None) -> None:
         self.random = Random(f"campaign {seed}")
         draw = self.random
         self.world = World(
             directory,
             seed,
-            draw.choice([1, 3, 3, 3, 5]),
+            draw.choice([1, 3, 3, 3, 5] if plot is None else [3, 5]),
             haunting=draw.choice([0.0, 0.2]),
             delay_s=draw.choice([(0.0005, 0.005), (0.001, 0.04), (0.0, 0.15)]),
         )
@@ -70,9 +70,11 @@ class Campaign:
             for kind, rate in _RATES.items()
             if kind in _ALWAYS or draw.random() < 0.5
         }
+        if plot is not None:
+            self.rates = {"plot": 2.0, **{kind: _RATES[kind] for kind in _ALWAYS}}
         self.names = self.world.names
         self.network = self.world.network
-        self.plotting = Plotting(self)
+        self.plotting = Plotting(self, PLOTS if plot is None else [plot])
         self.forgetful: set[str] = set()
         self.faults: Counter[str] = Counter()
         self.buried = ""

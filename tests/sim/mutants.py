@@ -2,7 +2,8 @@
 
 A mutant is a line of the product's own source with another in its place, or several lines where one rule is kept
 in two places. Each names where to begin: a seed of whole nodes, a seed of logs alone, or a transcript in
-`tests/scenarios`. `make sim-mutants` runs every one of them, from that seed on; the killers run with `make test`.
+`tests/scenarios`; some need a plot that chance seldom draws. `make sim-mutants` runs every one of them, from that
+seed on; the killers run with `make test`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import structlog
 from tests.raft.test_fuzz import check_schedule
 from tests.scenarios.transcript import played, written
 from tests.sim.campaign import Campaign
+from tests.sim.plots import Plot, late_word, short_absence
 
 
 class Edit(NamedTuple):
@@ -44,6 +46,8 @@ class Mutant(NamedTuple):
     """`node`: whole nodes are simulated; `log`: the logs alone, which is faster and harsher to them."""
     scenario: str = ""
     """The transcript that goes otherwise, where chance is too slow."""
+    plot: Plot | None = None
+    """What happens again and again in whole nodes, where chance seldom makes it happen."""
 
 
 _LOG = "chronos_worker.raft.log:PySyncObjLog."
@@ -172,7 +176,7 @@ MUTANTS = {
                 "pass",
             ),
         ),
-        211,
+        plot=short_absence,
     ),
     "fire without compare-and-set": Mutant(
         (
@@ -294,7 +298,8 @@ MUTANTS = {
             ),
             Edit(_MACHINE + "results:apply_results", "execution.attempt == item.number", "True"),
         ),
-        50,
+        36,
+        plot=late_word,
     ),
     "believe acknowledgements of an earlier life": Mutant(
         (Edit(_GUARD + "on_disconnected", "self._engine.forget_match(peer)", "pass"),),
@@ -356,7 +361,7 @@ def notices(name: str, seed: int) -> str:
             if MUTANTS[name].level == "log":
                 check_schedule(Path(directory), seed)
             else:
-                Campaign(Path(directory) / "world", seed).run()
+                Campaign(Path(directory) / "world", seed, MUTANTS[name].plot).run()
         except Exception as error:  # noqa: BLE001 - however it shows
             return f"{type(error).__name__}: {str(error)[:90]}"
     return ""

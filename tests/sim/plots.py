@@ -5,11 +5,12 @@ A plot is a generator that does something and yields how many seconds to wait be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Protocol
 
-from chronos_worker.raft.messages import Forward
+from chronos_common.commands import RecordResults, decode_entry
+from chronos_worker.raft.messages import Forward, decode
 from tests.sim.network import SimNetwork
 
 
@@ -115,6 +116,22 @@ def left_behind(stage: Stage) -> Iterator[float]:
         stage.stop_in_the_middle(stage.random.choice([leader, follower]))
 
 
+def short_absence(stage: Stage) -> Iterator[float]:
+    """A follower is given work while it hears nothing, too short to be missed, and learns of it by a snapshot."""
+    cast = _cast(stage)
+    if cast is None:
+        return
+    leader, follower, others = cast
+    for other in (leader, *others):
+        stage.network.cut_both(follower, other)
+    yield stage.random.uniform(0.3, 0.9)
+    stage.cut_logs()
+    yield 0.05
+    stage.cut_logs()
+    yield 0.05
+    stage.network.heal()
+
+
 def cut_and_out(stage: Stage) -> Iterator[float]:
     """The log is cut, and at once the power."""
     stage.cut_logs()
@@ -139,7 +156,7 @@ def quarrel(stage: Stage) -> Iterator[float]:
 
 
 def late_word(stage: Stage) -> Iterator[float]:
-    """What a follower reports does not get through; it dies, and its word arrives when others do the work again."""
+    """What a follower reports does not get through; it dies, and its word arrives while others do the work again."""
     cast = _cast(stage)
     if cast is None:
         return
@@ -147,32 +164,44 @@ def late_word(stage: Stage) -> Iterator[float]:
     reports = (teller, leader, Forward)
     stage.network.lost.add(reports)
     stage.network.latest.pop(reports, None)
-    yield stage.random.uniform(0.2, 2.5)
+    word = None
+    for _ in range(50):
+        yield 0.05
+        word = stage.network.latest.get(reports)
+        if word is not None and _reports_results(word):
+            break
     stage.stop(teller, power_cut=False)
-    word = stage.network.latest.get(reports)
     stage.network.lost.discard(reports)
     stage.begin(teller)
-    yield stage.random.uniform(0.1, 1.5)
-    if word is not None and stage.leading() == leader:
-        stage.network.repeat(teller, leader, word)
+    for _ in range(8):
+        yield stage.random.uniform(0.05, 0.3)
+        if word is not None and stage.leading() == leader:
+            stage.network.repeat(teller, leader, word)
+
+
+def _reports_results(word: bytes) -> bool:
+    message = decode(word)
+    assert isinstance(message, Forward)
+    return any(isinstance(command, RecordResults) for entry in message.entries for command in decode_entry(entry))
 
 
 PLOTS: tuple[Plot, ...] = (
-    one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel, late_word,
+    one_witness, lost_witness, two_histories, left_behind, short_absence, cut_and_out, quarrel, late_word,
 )  # fmt: skip
 
 
 class Plotting:
     """Plots under way."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, plots: Sequence[Plot] = PLOTS) -> None:
         self._stage = stage
+        self._plots = plots
         self._under_way: list[tuple[float, Iterator[float]]] = []
 
     def begin(self) -> None:
         """Begin one that is drawn."""
         if len(self._stage.names) > 1 and not self._under_way:
-            plot = self._stage.random.choice(PLOTS)
+            plot = self._stage.random.choice(self._plots)
             self._under_way.append((0.0, plot(self._stage)))
 
     def go_on(self, now: float) -> None:

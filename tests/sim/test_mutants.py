@@ -20,6 +20,8 @@ KILLERS = (
     "cut the log before the state is durable",
     "fire without compare-and-set",
     "read the clock in apply",
+    "never begin what a snapshot brought",
+    "take results of any attempt",
 )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.campaign import Campaign
+from tests.sim.plots import PLOTS
 
 KEPT = [int(line.split()[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines() if line]
 FRESH = 100
@@ -18,6 +19,12 @@ FRESH = 100
 @pytest.mark.parametrize("seed", [*KEPT, *(seed for seed in range(FRESH) if seed not in KEPT)])
 def test_the_promises_hold_under_the_faults_of(seed, tmp_path):
     Campaign(tmp_path / "world", seed).run()
+
+
+@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.__name__)
+def test_the_promises_hold_while_one_plot_follows_another_of(plot, tmp_path):
+    for seed in range(2):
+        Campaign(tmp_path / str(seed), seed, plot).run()
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte(tmp_path):
