@@ -13,7 +13,7 @@ import pytest
 
 from chronos_worker.raft import ChangePending, ChangeRefused, Limits, NoLeader
 from tests.sim.cluster import SimCluster
-from tests.sim.plots import Plotting
+from tests.sim.plots import PLOTS_OF_THE_LOG, Plotting
 
 SEEDS = int(os.environ.get("RAFT_FUZZ_SEEDS", "30"))
 FIRST = int(os.environ.get("RAFT_FUZZ_FROM", "0"))
@@ -52,7 +52,7 @@ class Schedule:
         self.forgetful: set[str] = set()
         self.names = self.cluster.names
         self.network = self.cluster.network
-        self.plotting = Plotting(self)
+        self.plotting = Plotting(self, PLOTS_OF_THE_LOG)
 
     def run(self) -> None:
         for _ in range(STEPS):

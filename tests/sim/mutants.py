@@ -341,27 +341,39 @@ def check_lines() -> None:
 
 
 def caught_by(name: str, seeds: int) -> tuple[int | None, str]:
-    """The first seed that notices a mutant, and how; None if none of `seeds` does."""
+    """The first seed that notices a mutant, and how; None if none of `seeds` does.
+
+    Raises:
+        AssertionError: there the product itself fails, unbroken.
+    """
     first = MUTANTS[name].seed
     if MUTANTS[name].scenario:
         seeds = 0
     for seed in [first, *(seed for seed in range(seeds) if seed != first)]:
         if found := notices(name, seed):
+            unbroken = _outcome(MUTANTS[name], seed)
+            assert not unbroken, f"seed {seed} of {name!r} fails without the mutant too: {unbroken}"
             return seed, found
     return None, ""
 
 
 def notices(name: str, seed: int) -> str:
     """What the simulation says of a mutant under one seed; empty if nothing."""
+    with broken(MUTANTS[name]):
+        return _outcome(MUTANTS[name], seed)
+
+
+def _outcome(mutant: Mutant, seed: int) -> str:
+    """What goes wrong where a mutant is looked for; empty if nothing."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with tempfile.TemporaryDirectory() as directory, broken(MUTANTS[name]):
+    with tempfile.TemporaryDirectory() as directory:
         try:
-            if scenario := MUTANTS[name].scenario:
+            if scenario := mutant.scenario:
                 return "" if played(scenario, Path(directory)) == written(scenario) else f"{scenario} goes otherwise"
-            if MUTANTS[name].level == "log":
+            if mutant.level == "log":
                 check_schedule(Path(directory), seed)
             else:
-                Campaign(Path(directory) / "world", seed, MUTANTS[name].plot).run()
+                Campaign(Path(directory) / "world", seed, mutant.plot).run()
         except Exception as error:  # noqa: BLE001 - however it shows
             return f"{type(error).__name__}: {str(error)[:90]}"
     return ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 from chronos_common.commands import RecordResults, decode_entry
 from chronos_worker.raft.messages import Forward, decode
@@ -185,9 +185,11 @@ def _reports_results(word: bytes) -> bool:
     return any(isinstance(command, RecordResults) for entry in message.entries for command in decode_entry(entry))
 
 
-PLOTS: tuple[Plot, ...] = (
-    one_witness, lost_witness, two_histories, left_behind, short_absence, cut_and_out, quarrel, late_word,
+PLOTS_OF_THE_LOG: Final[tuple[Plot, ...]] = (
+    one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel,
 )  # fmt: skip
+PLOTS: Final[tuple[Plot, ...]] = (*PLOTS_OF_THE_LOG, short_absence, late_word)
+"""For whole nodes: the last two are about the work."""
 
 
 class Plotting:
