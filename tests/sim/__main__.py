@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import structlog
 
+from chronos_common.garbage import collect_seldom
 from tests.sim.campaign import Campaign
 from tests.sim.mutants import MUTANTS, caught_by, check_lines
 
@@ -89,8 +90,8 @@ def mutants(seeds: int, jobs: int, only: tuple[str, ...]) -> None:
 
 
 def _results(seeds: range, jobs: int) -> Iterator[tuple[int, str, dict[str, int]]]:
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(run_seed, seeds)
+    with ProcessPoolExecutor(jobs, initializer=collect_seldom) as pool:
+        yield from pool.map(run_seed, seeds, chunksize=4)
 
 
 def _remember(seed: int, failure: str) -> None:
