@@ -80,6 +80,17 @@ _SETTLING_S: Final = 2.0
 """How long a stopping node waits for the cluster to note that it left."""
 
 
+class Checkpoints(Protocol):
+    """Who makes the rows durable, beside the node."""
+
+    def ask(self) -> None:
+        """Have everything applied until now made durable, soon."""
+
+    @property
+    def durable_index(self) -> int:
+        """The applied index that survives power loss, as far as was asked for. Raises what failed."""
+
+
 class Observer(Protocol):
     """Who is told what happens, for metrics and logs. Never asked anything."""
 
@@ -137,6 +148,7 @@ class Node:
         *,
         log: ReplicatedLog,
         database: Database,
+        checkpoints: Checkpoints,
         machine: StateMachine,
         deliveries: Deliveries,
         desk: Desk,
@@ -151,6 +163,7 @@ class Node:
         self._settings = settings
         self._log = log
         self._database = database
+        self._checkpoints = checkpoints
         self._machine = machine
         self._deliveries = deliveries
         self._desk = desk
@@ -174,6 +187,8 @@ class Node:
         self._stop_by_s: float | None = None
         self._stopped = False
         self._cut_wanted = False
+        self._cut_from: int | None = None
+        """What has to be durable before the log is cut, once that was asked for."""
         self._snapshot_at_s = clock.monotonic_s()
         self._pool_stats, self._pool_seen_at_s = deliveries.pool_stats(), 0.0
         self._reload_nodes()
@@ -243,8 +258,7 @@ class Node:
         self._outbox.put(self._deliveries.finished())
         self._live(status)
         self._propose(status)
-        if self._cut_wanted or status.journal_bytes > JOURNAL_BOUND_BYTES:
-            self._compact()
+        self._cut(status)
         while self._errands:
             self._errands.popleft()()
         self._wait_s = self._next_wait(status)
@@ -264,10 +278,15 @@ class Node:
             self._snapshot_at_s,
         )
 
-    def _compact(self) -> None:
-        durable_index = self._database.make_durable()
-        self._cut_wanted = not durable_index  # a checkpoint is under way beside us: at the next step
-        if durable_index:
+    def _cut(self, status: LogStatus) -> None:
+        """Cut the log when that is wanted or it is long, as soon as the rows behind it are durable."""
+        if self._cut_from is None and (self._cut_wanted or status.journal_bytes > JOURNAL_BOUND_BYTES):
+            self._cut_wanted = False
+            self._cut_from = self._machine.applied_index
+            self._checkpoints.ask()
+        durable_index = self._checkpoints.durable_index
+        if self._cut_from is not None and durable_index >= self._cut_from:
+            self._cut_from = None
             self._log.compact(durable_index)
             self._snapshot_at_s = self._clock.monotonic_s()
 
@@ -315,7 +334,9 @@ class Node:
                 case NodesChanged():
                     self._reload_nodes()
                     self._observer.nodes_changed(self._nodes)
-        self._deliveries.begin(assigned, self._machine.applied_term)
+        over = set(aborted)  # a node that lagged learns of both at once
+        begun = [item for item in assigned if (item.execution_seq, item.number) not in over]
+        self._deliveries.begin(begun, self._machine.applied_term)
         self._deliveries.abort(aborted)
 
     def _reload_nodes(self) -> None:

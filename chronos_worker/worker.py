@@ -65,6 +65,7 @@ class Worker:
             raft = opened.enter_context(closing(open_log(settings.raft, snapshots)))
             pool = opened.enter_context(closing(DispatchPool(settings.dispatch, wake=raft.wake, log=log)))
             data.used_by(VERSION)
+            checkpoints = opened.enter_context(closing(CheckpointThread(database)))
             machine = StateMachine(database, settings.node.reads)
             background = ThreadPoolExecutor(1, thread_name_prefix="verifier")
             opened.callback(background.shutdown, wait=True, cancel_futures=True)
@@ -95,6 +96,7 @@ class Worker:
                 settings.node,
                 log=raft,
                 database=database,
+                checkpoints=checkpoints,
                 machine=machine,
                 deliveries=Deliveries(database, pool, events, clock, random.SystemRandom().random),
                 desk=desk,
@@ -116,7 +118,6 @@ class Worker:
             app = ControlApp(settings.secret, routes, metrics.control_refused)
             watching = SkewThread(lambda: _look_at_clocks(skew, self.node))
             opened.callback(watching.close)
-            checkpoints = opened.enter_context(closing(CheckpointThread(database)))
             self.control = opened.enter_context(
                 closing(ControlServer(settings.control_host, settings.control_port, app))
             )

@@ -66,6 +66,7 @@ class Limits:
     trailing_entries: int = 4096
     trailing_bytes: int = 8 << 20
     journal_bytes: int = 128 << 20
+    journal_piece_bytes: int = 256 << 10
     snapshot_chunk_bytes: int = 256 << 10
     snapshot_window_bytes: int = 2 << 20
 

@@ -4,7 +4,8 @@ What is promised, and how:
 * Nothing counts before `sync`, one fdatasync for all that was appended since the last.
 * A torn tail (bytes after the last sync) is cut at open. Damage in bytes that were once synced is refused:
   the records carry how far the file was durable when they were written, and `journal.mark` how far it is now.
-* Dropping old entries writes a new file, syncs it, renames it over the old one and syncs the directory.
+* Dropping old entries writes a new file, syncs it, renames it over the old one and syncs the directory
+  (`Rewriting`): piece by piece, while the old one goes on being appended to and decides what is durable.
 * A failing disk is final. After an `OSError` the journal raises `DiskFailed` for ever: the kernel may have
   thrown away the dirty pages, so a later successful sync would mean nothing.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from bisect import bisect_right
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,6 +33,7 @@ from chronos_worker.raft.records import (
     read_header,
     read_record,
 )
+from chronos_worker.raft.rewriting import Rewriting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +59,15 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """Entries after `base`, in memory and on disk."""
+    """Entries after `base`, in memory and on disk. A compaction copies `piece_bytes` of what stays at a time."""
 
-    def __init__(self, files: Files, directory: Path) -> None:
+    def __init__(self, files: Files, directory: Path, piece_bytes: int) -> None:
+        self._piece_bytes = piece_bytes
         self._files = files
         self._path = directory / "journal"
         self._mark_path = directory / "journal.mark"
         self._failed: DiskFailed | None = None
+        self._rewriting: Rewriting | None = None
         self._entries: list[Entry] = []
         self._ends: list[int] = []
         self._pending: list[bytes] = []
@@ -171,6 +176,7 @@ class Journal:
         ones. It happens at most once per new leader.
         """
         with self._fatal():
+            self._abandon()
             self._write_pending()
             position = index - self.base_index
             end = self._ends[position - 1]
@@ -184,23 +190,40 @@ class Journal:
             self._note_synced()
 
     def compact(self, base_index: int) -> None:
-        """Drop the entries up to and including `base_index`, which must be kept now."""
-        position = base_index - self.base_index
-        if position > 0:
-            base = self._entries[position]
-            self._rewrite(base.idx, base.term, self._entries[position + 1 :])
+        """Begin to drop the entries up to and including `base_index`, which must be kept now.
+
+        When little stays, they are gone at once, else after some calls of `go_on`. Until then this does nothing.
+        """
+        with self._fatal():
+            if self._rewriting is None and base_index > self.base_index:
+                base = self._entries[base_index - self.base_index]
+                self._rewriting = Rewriting(self._files, self._path, base, self._size)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Write the next piece of a compaction under way."""
+        if self._rewriting is None:
+            return
+        with self._fatal():
+            begin, end = self._next_piece(self._rewriting)
+            self._rewriting.add(self._entries[begin:end])
+            if end == len(self._entries):
+                self._replace(self._rewriting, self._entries[self._rewriting.base.idx - self.base_index + 1 :])
 
     def reset(self, index: int, term: int) -> None:
         """Begin after (index, term), which a snapshot covers; keep a matching tail (Raft §7)."""
-        if self.term_at(index) == term:
-            self.compact(index)
-        else:
-            self._rewrite(index, term, [])
+        tail = self._entries[index - self.base_index + 1 :] if self.term_at(index) == term else []
+        with self._fatal():
+            self._abandon()
+            rewriting = Rewriting(self._files, self._path, Entry(NO_OP, index, term), self._size)
+            rewriting.add(tail)
+            self._replace(rewriting, tail)
 
     def close(self) -> None:
         """Sync and close. The files are closed even when the sync fails."""
         try:
             self.sync()
+            self._abandon()
         finally:
             self._file.close()
             self._mark.close()
@@ -247,16 +270,31 @@ class Journal:
         valid = zlib.crc32(raw[:-4]) == crc and marked_base == base_index
         return int(size) if valid else 0
 
-    def _rewrite(self, base_index: int, base_term: int, entries: list[Entry]) -> None:
-        with self._fatal():
-            parts = [pack_header(base_index, base_term)]
-            parts += [pack_record(entry.idx, entry.term, 0, entry.command) for entry in entries]
-            replace_durably(self._files, self._path, b"".join(parts))
-            self._file.close()
-            self._file = self._files.open(self._path)
-            self._pending.clear()
-            self._dirty = False
-            self._place(Entry(NO_OP, base_index, base_term), entries)
+    def _next_piece(self, rewriting: Rewriting) -> tuple[int, int]:
+        """Positions of the entries to copy now: some that stood there, and as many bytes as were appended since.
+
+        So it comes to an end, however much is appended.
+        """
+        begin = rewriting.upto - self.base_index + 1
+        bound = self._ends[begin - 1] + self._piece_bytes + self._size - rewriting.size_seen
+        rewriting.size_seen = self._size
+        end = max(begin + 1, bisect_right(self._ends, bound))
+        return begin, min(end, len(self._entries))
+
+    def _replace(self, rewriting: Rewriting, staying: list[Entry]) -> None:
+        """Go on in the new file, which has all that stays, durably."""
+        rewriting.finish()
+        self._rewriting = None
+        self._file.close()
+        self._file = self._files.open(self._path)
+        self._pending.clear()
+        self._dirty = False
+        self._place(Entry(NO_OP, rewriting.base.idx, rewriting.base.term), staying)
+
+    def _abandon(self) -> None:
+        if self._rewriting is not None:
+            self._rewriting.abandon()
+            self._rewriting = None
 
     def _place(self, base: Entry, entries: list[Entry]) -> None:
         """Take over what the file durably holds."""

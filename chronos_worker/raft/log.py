@@ -273,6 +273,7 @@ class PySyncObjLog:
             self._journal.sync()  # the followers sync at the same time
             if self._is_alone():
                 self._engine.tick()
+        self._journal.go_on()
 
     def _reconfigure(self) -> None:
         """Let everybody follow the list in force, as soon as it is appended (Raft §6)."""

@@ -178,8 +178,7 @@ class Membership:
         self._path = directory / "members"
         base = self._load() or first
         self._known = [base]
-        for entry in journal.entries[1:]:
-            self.appended(entry.command, entry.idx, entry.term)
+        self.follow(journal)
 
     @property
     def current(self) -> Agreed:
@@ -200,6 +199,12 @@ class Membership:
         since = self.at(committed).index
         lists = [agreed.configuration.names for agreed in self._known if agreed.index >= since]
         return lists[0] if len(lists) == 1 else frozenset[str]().union(*lists)
+
+    def follow(self, journal: Journal) -> None:
+        """The journal is another one now: only the lists that it holds may come into force yet."""
+        del self._known[1:]
+        for entry in journal.entries[1:]:
+            self.appended(entry.command, entry.idx, entry.term)
 
     def cut(self, index: int) -> None:
         """The entries from `index` on are gone, and with them the lists they held."""

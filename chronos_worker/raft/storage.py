@@ -39,7 +39,7 @@ class Storage:
         except OSError as error:
             raise DiskFailed(f"{config.data_dir}: {error}") from error
         try:
-            self.journal = Journal(files, config.data_dir)
+            self.journal = Journal(files, config.data_dir, config.limits.journal_piece_bytes)
             self.vote = self._open_vote(files, config)
             self._finish_install()
             self._check()
@@ -64,7 +64,7 @@ class Storage:
         self.membership.install(members)
         install(file, index, term)
         self.journal.reset(index, term)
-        self.membership.cut(self.journal.last_index + 1)
+        self.membership.follow(self.journal)
         self.files.remove(self._marker)
 
     def compact(self, durable_index: int) -> None:

@@ -27,12 +27,15 @@ log = structlog.get_logger("chronos.store")
 
 
 class CheckpointThread:
-    """Checkpoints a database whenever enough was written."""
+    """Checkpoints a database whenever enough was written, and whenever it is asked how far it is durable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._ending = threading.Event()
         self._seen = 0
+        self._asked = False
+        self._durable_index = 0
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
 
     def start(self) -> None:
@@ -45,12 +48,37 @@ class CheckpointThread:
         if self._thread.is_alive():
             self._thread.join()
 
+    def ask(self) -> None:
+        """Have everything applied until now made durable, soon. Any thread."""
+        self._asked = True
+
+    @property
+    def durable_index(self) -> int:
+        """The applied index that survives power loss, as of the last time that this was asked for. Any thread.
+
+        Raises:
+            OSError, sqlite3.Error: a checkpoint failed, so nobody knows what is on the disk.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self._durable_index
+
     def run_once(self) -> int:
         """Do what is due; how many passes that took."""
+        passes = 0
         changes = self._database.changes
-        if abs(changes - self._seen) < CHANGES:
-            return 0
-        self._seen = changes
+        if abs(changes - self._seen) >= CHANGES:
+            self._seen = changes
+            passes = self._copy_back()
+        if self._asked:
+            self._asked = False  # before anything is read: who asks from now on means a later index
+            passes += 1
+            index = self._database.make_durable()
+            self._durable_index = max(self._durable_index, index)
+            self._asked |= not index  # another checkpoint is under way
+        return passes
+
+    def _copy_back(self) -> int:
         before = 0
         for passes in range(1, _PASSES + 1):
             written, copied = self._database.checkpoint()
@@ -66,5 +94,12 @@ class CheckpointThread:
         while not self._ending.wait(_LOOK_S):
             try:
                 self.run_once()
-            except sqlite3.Error as error:  # the disk, which the writer will meet too; or the file was just replaced
-                log.warning("checkpoint_failed", error=str(error))
+            except (sqlite3.Error, OSError) as error:
+                if not _is_busy(error):
+                    self._failure = error  # a sync that failed is never tried again as if nothing had happened
+                    return
+                log.warning("checkpoint_put_off", error=str(error))
+
+
+def _is_busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY

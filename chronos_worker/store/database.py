@@ -19,8 +19,6 @@ from chronos_worker.store.revision import NewerData, newest, revision_of
 
 _COPY_PAGES: Final = 2_000
 _HASH_CHUNK: Final = 1 << 20
-_TURN_S: Final = 0.05
-"""How long a checkpoint waits for the writer to be between two transactions, and for readers to end."""
 
 
 class Database:
@@ -35,6 +33,8 @@ class Database:
         self.reads = reads
         self._staying = threading.Lock()
         """Held by who is in the file without a connection of ours, and by who puts another in its place."""
+        self._writing = threading.Lock()
+        """Held by who writes, and by who needs that nobody does. SQLite's own lock lets who waits sleep too long."""
         self._open()
 
     def _open(self) -> None:
@@ -66,7 +66,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction on the write connection; commits at the end, rolls back on any exception."""
-        with self._node_writer.begin():
+        with self._writing, self._node_writer.begin():
             yield self._node_writer
 
     @contextmanager
@@ -100,43 +100,48 @@ class Database:
             return _level(connection)
 
     def make_durable(self) -> int:
-        """Sync everything applied so far to disk; returns the applied index that now survives power loss.
+        """Sync everything applied so far to disk; returns the applied index that now survives power loss. Any thread.
 
-        A checkpoint syncs the write-ahead log before it copies from it (SQLite, "Write-Ahead Logging", §3.2). What a
-        long read keeps it from copying is not synced by it, and has to be made durable where it is.
+        0 if another checkpoint is under way. A checkpoint syncs the write-ahead log before it copies from it (SQLite,
+        "Write-Ahead Logging", §3.2). What a long read keeps it from copying is not synced by it, and has to be made
+        durable where it is.
         """
-        index, _ = self.applied()
-        pooled = self._writer.raw_connection()
-        try:
-            busy, written, copied = pooled.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        finally:
-            pooled.close()
-        if busy:
+        with self._staying, closing(sqlite3.connect(self.path)) as connection:
+            ((index,),) = connection.execute("SELECT value FROM meta WHERE key = 'applied_index'").fetchall()
+            written, copied = self._copy_back(connection)
+        if written < 0:
             return 0
         if copied < written:
             self._sync(self.path.with_name(self.path.name + "-wal"))
-        return index
+        return int(index)
 
     @property
     def changes(self) -> int:
-        """Rows changed since the file was opened. Any thread; sqlite3.Error while another takes its place."""
-        return self._driver.total_changes
+        """Rows changed since the file was opened. Any thread."""
+        with self._staying:
+            return self._driver.total_changes
 
     def checkpoint(self, *, wholly: bool = False) -> tuple[int, int]:
         """Copy what stands in the write-ahead log into the file, beside readers and the writer. Any thread.
 
         Returns how many pages stood in the log when it began, and how many of them are in the file now, both -1 if
         another checkpoint is under way. What was written meanwhile is in neither number. `wholly` lets the writer
-        wait meanwhile, so that nothing is, and the log begins anew at its front; to be used when little is left.
-
-        SQLite syncs the file only in the pass that leaves nothing, which is the one the writer waits for: so it is
-        done here before.
+        wait meanwhile, so that nothing is: then the next to write begins the log anew at its front, unless somebody
+        reads what stands there. To be used when little is left.
         """
-        mode = "RESTART" if wholly else "PASSIVE"
-        with self._staying, closing(sqlite3.connect(self.path, timeout=_TURN_S)) as connection:
-            _, written, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        with self._staying, closing(sqlite3.connect(self.path)) as connection:
             if not wholly:
-                os.fdatasync(self._file)
+                return self._copy_back(connection)
+            with self._writing:
+                return self._copy_back(connection)
+
+    def _copy_back(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """One pass, and a sync of what it copied.
+
+        SQLite syncs the file only in a pass that leaves nothing; the one the writer waits for shall find little.
+        """
+        ((_, written, copied),) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        os.fdatasync(self._file)
         return int(written), int(copied)
 
     def _sync(self, file: Path) -> None:

@@ -37,6 +37,7 @@ class Schedule:
                 frame_bytes=8 << 20,
                 trailing_entries=random.choice([2, 50]),
                 trailing_bytes=random.choice([300, 100_000]),
+                journal_piece_bytes=60,
                 snapshot_chunk_bytes=100,
                 snapshot_window_bytes=random.choice([100, 1000]),
             ),

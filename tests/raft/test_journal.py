@@ -14,6 +14,9 @@ from chronos_worker.raft.journal import Journal
 from chronos_worker.raft.records import HEADER_BYTES, MAGIC
 from tests.sim.disk import Crashed, SimDisk
 
+PIECE = 100
+"""Bytes copied at a time: one entry, so that every compaction here takes several pieces."""
+
 
 def command(index: int, term: int = 1, size: int = 20) -> bytes:
     return b"\x00" + f"{index}/{term}".encode().ljust(size, b".")
@@ -24,12 +27,22 @@ def fill(journal: Journal, upto: int, term: int = 1) -> None:
         journal.append(command(index, term), index, term)
 
 
+def compact(journal: Journal, base_index: int) -> int:
+    """Compact to the end; how many pieces that took."""
+    journal.compact(base_index)
+    pieces = 1
+    while journal.base_index < base_index:
+        journal.go_on()
+        pieces += 1
+    return pieces
+
+
 def contents(journal: Journal) -> list[tuple[int, int, bytes]]:
     return [(entry.idx, entry.term, entry.command) for entry in journal.entries[1:]]
 
 
 def opened(directory: Path) -> Journal:
-    return Journal(OsFiles(), directory)
+    return Journal(OsFiles(), directory, PIECE)
 
 
 def written(directory: Path, upto: int = 9) -> list[tuple[int, int, bytes]]:
@@ -58,7 +71,7 @@ def test_an_entry_is_durable_only_after_the_sync(tmp_path):
 
 def test_a_batch_takes_one_write_and_one_sync(tmp_path):
     disk = SimDisk()
-    journal = Journal(disk, tmp_path)
+    journal = Journal(disk, tmp_path, PIECE)
     before = disk.operations
     fill(journal, 100)
     journal.sync()
@@ -167,7 +180,7 @@ def test_a_conflicting_tail_is_cut_and_replaced(tmp_path):
 def test_compaction_keeps_what_follows_its_index(tmp_path):
     kept = written(tmp_path, 20)
     journal = opened(tmp_path)
-    journal.compact(12)
+    assert compact(journal, 12) > 1
     assert (journal.base_index, journal.base_term) == (12, 1)
     fill(journal, 22)
     journal.close()
@@ -180,8 +193,72 @@ def test_bytes_after_counts_what_compaction_would_keep(tmp_path):
     written(tmp_path, 20)
     journal = opened(tmp_path)
     kept, header = journal.bytes_after(15), journal.size_bytes - journal.bytes_after(1)
-    journal.compact(15)
+    compact(journal, 15)
     assert journal.size_bytes == header + kept
+
+
+def test_what_is_appended_during_a_compaction_stays_and_is_durable_before_its_end(tmp_path):
+    kept = written(tmp_path, 20)
+    journal = opened(tmp_path)
+    journal.compact(12)
+    fill(journal, 30)
+    journal.sync()
+    assert (journal.base_index, journal.synced_index) == (1, 30)
+    assert contents(opened(tmp_path))[:19] == kept
+    journal = opened(tmp_path)
+    assert journal.last_index == 30
+    compact(journal, 12)
+    assert [entry.idx for entry in journal.entries] == list(range(12, 31))
+    journal.close()
+    assert [entry.idx for entry in opened(tmp_path).entries] == list(range(12, 31))
+
+
+def test_a_compaction_ends_however_much_is_appended(tmp_path):
+    written(tmp_path, 20)
+    journal = opened(tmp_path)
+    journal.compact(12)
+    for _ in range(20):
+        fill(journal, journal.last_index + 10)
+        journal.sync()
+        journal.go_on()
+    assert journal.base_index == 12
+
+
+def test_a_second_compaction_waits_for_the_first(tmp_path):
+    written(tmp_path, 20)
+    journal = opened(tmp_path)
+    journal.compact(12)
+    assert compact(journal, 12) < 8
+    journal.compact(16)
+    journal.compact(18)
+    while journal.base_index == 12:
+        journal.go_on()
+    assert journal.base_index == 16
+
+
+def test_a_conflict_ends_a_compaction(tmp_path):
+    written(tmp_path, 20)
+    journal = opened(tmp_path)
+    journal.compact(12)
+    journal.go_on()
+    journal.cut_from(13)
+    fill(journal, 14, term=2)
+    journal.sync()
+    journal.go_on()
+    assert (journal.base_index, journal.last_term) == (1, 2)
+    compact(journal, 12)
+    assert [entry.term for entry in journal.entries] == [1, 2, 2]
+    assert not (tmp_path / "journal.new").exists()
+
+
+def test_an_end_in_the_middle_of_a_compaction_leaves_the_journal_as_it_was(tmp_path):
+    kept = written(tmp_path, 20)
+    journal = opened(tmp_path)
+    journal.compact(12)
+    journal.close()
+    again = opened(tmp_path)
+    assert contents(again) == kept
+    assert not (tmp_path / "journal.new").exists()
 
 
 def test_a_reset_keeps_a_matching_tail(tmp_path):
@@ -209,7 +286,7 @@ def test_a_reset_beyond_the_end_begins_anew(tmp_path):
 
 def test_a_full_disk_is_final(tmp_path):
     disk = SimDisk()
-    journal = Journal(disk, tmp_path)
+    journal = Journal(disk, tmp_path, PIECE)
     fill(journal, 5)
     disk.room = 30
     with pytest.raises(DiskFailed, match="short write"):
@@ -221,7 +298,7 @@ def test_a_full_disk_is_final(tmp_path):
 
 def test_a_failed_sync_is_never_retried(tmp_path):
     disk = SimDisk()
-    journal = Journal(disk, tmp_path)
+    journal = Journal(disk, tmp_path, PIECE)
     fill(journal, 5)
     disk.sync_fails = True
     with pytest.raises(DiskFailed, match="failed to sync"):
@@ -241,12 +318,19 @@ class Script:
         self._disk, self._directory = disk, directory
 
     def run(self) -> None:
-        journal = Journal(self._disk, self._directory)
+        journal = Journal(self._disk, self._directory, PIECE)
         for upto in (4, 7, 12):
             fill(journal, upto)
             journal.sync()
             self.promise(journal)
         journal.compact(5)
+        fill(journal, 14)
+        journal.sync()
+        self.promise(journal)
+        journal.go_on()
+        self.promised.pop(14)
+        journal.cut_from(14)
+        compact(journal, 5)
         self.base = 5
         self.promise(journal)
         fill(journal, 15)
@@ -289,8 +373,8 @@ def test_a_crash_at_every_single_file_operation_loses_nothing_promised(tmp_path,
         else:
             break
         disk.crash()
-        journal = Journal(disk, directory)
+        journal = Journal(disk, directory, PIECE)
         script.check(journal)
         fill(journal, journal.last_index + 2, term=9)
         journal.close()
-    assert 25 < reached < 199
+    assert 40 < reached < 199

@@ -381,7 +381,7 @@ def test_a_list_is_read_as_it_was_written():
 @pytest.fixture
 def opened(tmp_path):
     def open_membership():
-        journal = Journal(OsFiles(), tmp_path)
+        journal = Journal(OsFiles(), tmp_path, 1 << 10)
         return journal, Membership(OsFiles(), tmp_path, journal, founding({"a": "a:1"}))
 
     return open_membership
@@ -403,6 +403,20 @@ def test_who_may_be_back_stays_linked_until_the_removal_is_committed(opened):
     membership.appended(encode_command(of("a", "b")), 8, 2)
     assert membership.staying(7) == {"a", "b", "c"}
     assert membership.staying(8) == {"a", "b"}
+
+
+def test_a_list_goes_with_the_entries_that_a_snapshot_replaces(opened):
+    """Else a change that was never committed stays in force on the node that proposed it."""
+    journal, membership = opened()
+    for index, names in ((2, "ab"), (3, "a")):
+        journal.append(encode_command(of(*names)), index, 1)
+        membership.appended(encode_command(of(*names)), index, 1)
+    journal.sync()
+    membership.install(Agreed(2, 1, of("a", "b")))
+    assert membership.current.index == 3
+    journal.reset(5, 2)
+    membership.follow(journal)
+    assert membership.current == Agreed(2, 1, of("a", "b"))
 
 
 def test_the_list_outlives_the_entry_it_stood_in(opened):

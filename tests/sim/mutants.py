@@ -73,7 +73,7 @@ MUTANTS = {
         "log",
     ),
     "rewrite the journal without syncing": Mutant(
-        (Edit("chronos_worker.raft.files:replace_durably", "file.sync()", "pass"),),
+        (Edit("chronos_worker.raft.rewriting:Rewriting.add", "self._file.sync()", "pass"),),
         0,
         "log",
     ),
@@ -151,12 +151,32 @@ MUTANTS = {
         0,
     ),
     "cut the log before the state is durable": Mutant(
-        (Edit("chronos_worker.node:Node._compact", "self._database.make_durable()", "self._machine.applied_index"),),
+        (
+            Edit(
+                "chronos_worker.node:Node._cut",
+                "self._checkpoints.ask()\n    durable_index = self._checkpoints.durable_index\n",
+                "pass\n    durable_index = self._machine.applied_index\n",
+            ),
+        ),
         0,
     ),
     "install a snapshot beside the old journal": Mutant(
         (Edit("chronos_worker.raft.storage:Storage.install", "self.journal.reset(index, term)", "pass"),),
         0,
+    ),
+    "keep the members that only replaced entries name": Mutant(
+        (
+            Edit(
+                "chronos_worker.raft.storage:Storage.install",
+                "self.membership.follow(self.journal)",
+                "self.membership.cut(self.journal.last_index + 1)",
+            ),
+        ),
+        100_146,
+    ),
+    "begin what is over already": Mutant(
+        (Edit("chronos_worker.node:Node._perform", "if (item.execution_seq, item.number) not in over", ""),),
+        100_158,
     ),
     "say a snapshot is newer than it is": Mutant(
         (

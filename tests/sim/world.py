@@ -30,7 +30,7 @@ from chronos_worker.worker import anchors
 from tests.sim.cluster import InlineExecutor, LawBroken, Laws
 from tests.sim.disk import Crashed, SimDisk
 from tests.sim.network import SimNetwork, VirtualClock
-from tests.sim.replica import SimDatabase, restore
+from tests.sim.replica import InlineCheckpoints, SimDatabase, restore
 from tests.sim.targets import SimPool, Targets
 
 EPOCH_MS = 1_767_225_590_000
@@ -142,6 +142,7 @@ class World:
             batch_bytes=self.random.choice([200, 2_000, 1 << 20]),
             trailing_entries=5,
             trailing_bytes=2_000,
+            journal_piece_bytes=400,
             snapshot_chunk_bytes=16 << 10,
         )
         self.names = [f"n{number}" for number in range(1, size + 1)]
@@ -198,6 +199,7 @@ class World:
             NodeSettings(name, f"http://{name}", machine.seats, node_grace_s=4.0, reads=self.reads(name)),
             log=log,
             database=database,
+            checkpoints=InlineCheckpoints(database),
             machine=state_machine,
             deliveries=Deliveries(database, pool, Ear(), machine.clock, chance.random),
             desk=desk,

@@ -123,20 +123,84 @@ def test_the_thread_does_it_by_itself(database):
     checkpoints.close()
 
 
-def test_a_failure_does_not_end_it(database, monkeypatch):
-    checkpoints = CheckpointThread(database)
-    failures = [sqlite3.OperationalError("disk I/O error")]
-    real = database.checkpoint
+def failing(database, monkeypatch, name, error):
+    """The first call of a method of the database fails."""
+    failures, real = [error], getattr(database, name)
 
-    def checkpoint(**how):
+    def method(**how):
         if failures:
             raise failures.pop()
         return real(**how)
 
-    monkeypatch.setattr(database, "checkpoint", checkpoint)
+    monkeypatch.setattr(database, name, method)
+    return failures
+
+
+def test_a_busy_file_is_tried_again(database, monkeypatch):
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    failures = failing(database, monkeypatch, "checkpoint", error)
+    checkpoints = CheckpointThread(database)
     checkpoints.start()
     write(database, CHANGES)
     wait_for(lambda: not failures, "the failure")
     write(database, CHANGES)
     wait_for(lambda: in_the_file_alone(database.path) == CHANGES, "the checkpoint")
+    assert checkpoints.durable_index == 0
     checkpoints.close()
+
+
+def raised(checkpoints):
+    try:
+        checkpoints.durable_index  # noqa: B018 - it is what raises
+    except (OSError, sqlite3.Error) as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("checkpoint", sqlite3.OperationalError("disk I/O error")),
+        ("checkpoint", OSError(5, "Input/output error")),
+        ("make_durable", OSError(5, "Input/output error")),
+    ],
+)
+def test_a_disk_that_fails_is_not_tried_again_and_whoever_asks_is_told(database, monkeypatch, method, error):
+    failing(database, monkeypatch, method, error)
+    checkpoints = CheckpointThread(database)
+    checkpoints.start()
+    write(database, CHANGES)
+    checkpoints.ask()
+    assert wait_for(lambda: raised(checkpoints), "the failure") == str(error)
+    write(database, CHANGES)
+    assert raised(checkpoints) == str(error)
+    checkpoints.close()
+
+
+def apply(database, index):
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = ? WHERE key = 'applied_index'", (index,))
+
+
+def test_it_tells_how_far_the_rows_are_durable_once_it_was_asked(database):
+    checkpoints = CheckpointThread(database)
+    apply(database, 7)
+    assert (checkpoints.run_once(), checkpoints.durable_index) == (0, 0)
+    checkpoints.ask()
+    assert (checkpoints.run_once(), checkpoints.durable_index) == (1, 7)
+    apply(database, 8)
+    assert (checkpoints.run_once(), checkpoints.durable_index) == (0, 7)
+
+
+def test_asking_while_another_checkpoint_is_under_way_is_asking_again(database, monkeypatch):
+    checkpoints = CheckpointThread(database)
+    apply(database, 7)
+    answers = [0, 7]
+    monkeypatch.setattr(database, "make_durable", lambda: answers.pop(0))
+    checkpoints.ask()
+    checkpoints.run_once()
+    assert checkpoints.durable_index == 0
+    checkpoints.run_once()
+    assert checkpoints.durable_index == 7
+    assert checkpoints.run_once() == 0
