@@ -95,11 +95,13 @@ class CheckpointThread:
             try:
                 self.run_once()
             except (sqlite3.Error, OSError) as error:
-                if not _is_busy(error):
+                if not _is_harmless(error):
                     self._failure = error  # a sync that failed is never tried again as if nothing had happened
                     return
                 log.warning("checkpoint_put_off", error=str(error))
 
 
-def _is_busy(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+def _is_harmless(error: Exception) -> bool:
+    """Whether nothing was begun. The low byte of SQLite's codes is the kind of error."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN)

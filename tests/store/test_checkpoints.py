@@ -136,9 +136,10 @@ def failing(database, monkeypatch, name, error):
     return failures
 
 
-def test_a_busy_file_is_tried_again(database, monkeypatch):
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY, sqlite3.SQLITE_CANTOPEN])
+def test_what_has_not_begun_is_tried_again(database, monkeypatch, code):
     error = sqlite3.OperationalError("database is locked")
-    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    error.sqlite_errorcode = code
     failures = failing(database, monkeypatch, "checkpoint", error)
     checkpoints = CheckpointThread(database)
     checkpoints.start()
@@ -148,6 +149,12 @@ def test_a_busy_file_is_tried_again(database, monkeypatch):
     wait_for(lambda: in_the_file_alone(database.path) == CHANGES, "the checkpoint")
     assert checkpoints.durable_index == 0
     checkpoints.close()
+
+
+def io_error():
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    return error
 
 
 def raised(checkpoints):
@@ -161,7 +168,7 @@ def raised(checkpoints):
 @pytest.mark.parametrize(
     ("method", "error"),
     [
-        ("checkpoint", sqlite3.OperationalError("disk I/O error")),
+        ("checkpoint", io_error()),
         ("checkpoint", OSError(5, "Input/output error")),
         ("make_durable", OSError(5, "Input/output error")),
     ],
