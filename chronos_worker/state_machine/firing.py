@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, Final
 
+import msgspec
+
 from chronos_common.commands import Claim, Fire, FireItem, MoveDue, StartAttempts
 from chronos_common.models import ConcurrencyPolicy, SkipReason, Trigger
 from chronos_worker.state_machine.context import Applying, as_json
@@ -51,6 +53,8 @@ def apply_fire(tx: Applying, command: Fire) -> None:
         job = jobs.get(item.job_seq)
         if job is None:
             continue
+        if item.expected <= job.answered_until:
+            item = _unanswered(item, job.answered_until)  # noqa: PLW2901 - what is left of it
         going = active.get(job.seq, [])
         for skip in item.skips:
             new = Starting(skip.execution_id, _SCHEDULE, skip.skipped.last_fire_time)
@@ -67,7 +71,7 @@ def apply_fire(tx: Applying, command: Fire) -> None:
             else:
                 executions.append(row)
         tx.due(item.next_fire_time)
-        moved.append((item.next_fire_time, _last_fire_time(item), job.seq))
+        moved.append((item.next_fire_time, max(job.answered_until, _last_fire_time(item)), job.seq))
     tx.change_many(INSERT_EXECUTION, executions)
     tx.change_many("UPDATE jobs SET next_fire_time = ?, last_fire_time = ? WHERE seq = ?", moved)
 
@@ -119,7 +123,7 @@ def apply_moves(tx: Applying, command: MoveDue) -> None:
 def _jobs_as_planned(tx: Applying, items: tuple[FireItem, ...]) -> dict[int, JobFacts]:
     """The jobs that are still at the version and next fire time the planner saw: the compare-and-set."""
     found = tx.rows(
-        "SELECT seq, version, next_fire_time, concurrency, max_attempts FROM jobs "
+        "SELECT seq, version, next_fire_time, concurrency, max_attempts, last_fire_time FROM jobs "
         "WHERE seq IN (SELECT value FROM json_each(?)) AND enabled AND deleted_at IS NULL",
         as_json(item.job_seq for item in items),
     )
@@ -128,8 +132,23 @@ def _jobs_as_planned(tx: Applying, items: tuple[FireItem, ...]) -> dict[int, Job
     for item in items:
         row = current.get(item.job_seq)
         if row is not None and (row[1], row[2]) == (item.version, item.expected):
-            planned[item.job_seq] = JobFacts(row[0], row[1], POLICIES[row[3]], row[4])
+            planned[item.job_seq] = JobFacts(
+                row[0], row[1], POLICIES[row[3]], row[4], -1 if row[5] is None else row[5]
+            )
     return planned
+
+
+def _unanswered(item: FireItem, answered_until: int) -> FireItem:
+    """What of an item has no answer yet.
+
+    All of it, unless a job was changed where the clock is behind that of the leader which had fired it: its next fire
+    time was then counted from an instant that had been answered already, and would be answered twice.
+    """
+    return msgspec.structs.replace(
+        item,
+        runs=tuple(run for run in item.runs if run.fire_time > answered_until),
+        skips=tuple(skip for skip in item.skips if skip.skipped.last_fire_time > answered_until),
+    )
 
 
 def _active_by_job(tx: Applying, job_seqs: list[int]) -> dict[int, list[Active]]:

@@ -32,6 +32,8 @@ class JobFacts(msgspec.Struct, frozen=True, gc=False):
     version: int
     concurrency: ConcurrencyPolicy
     max_attempts: int
+    answered_until: int = -1
+    """The latest occurrence of its schedule that has an answer, whichever schedule it had then."""
 
 
 class Starting(msgspec.Struct, frozen=True, gc=False):

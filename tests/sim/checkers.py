@@ -120,7 +120,10 @@ def what_succeeded_was_sent(connection: Connection, requests: list[Request]) -> 
 def forbidden_overlaps_are_lost_ones(
     connection: Connection, requests: list[Request], steady: dict[str, JobSpec]
 ) -> None:
-    """Two requests of a `forbid` job at once: only if the earlier one's attempt was declared lost."""
+    """Two requests of a `forbid` job at once: only if the attempt of one was declared lost.
+
+    That is the earlier one, unless a node which slept until it was declared lost begins then what it had been given.
+    """
     by_job: dict[str, list[Request]] = defaultdict(list)
     for request in requests:
         spec = steady.get(request.job_id)
@@ -129,7 +132,7 @@ def forbidden_overlaps_are_lost_ones(
     for found in by_job.values():
         for earlier, later in pairwise(sorted(found, key=lambda request: request.began_at)):
             overlap = earlier.ended_at is None or later.began_at < earlier.ended_at
-            if overlap and not _was_lost(connection, earlier):
+            if overlap and not (_was_lost(connection, earlier) or _was_lost(connection, later)):
                 raise LawBroken(f"{later} overlaps {earlier}")
 
 

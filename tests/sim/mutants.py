@@ -174,6 +174,16 @@ MUTANTS = {
         ),
         100_146,
     ),
+    "answer what was answered before the clock went back": Mutant(
+        (
+            Edit(
+                "chronos_worker.state_machine.firing:apply_fire",
+                "if item.expected <= job.answered_until:",
+                "if False:",
+            ),
+        ),
+        101_552,
+    ),
     "begin what is over already": Mutant(
         (Edit("chronos_worker.node:Node._perform", "if (item.execution_seq, item.number) not in over", ""),),
         100_158,

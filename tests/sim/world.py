@@ -19,7 +19,7 @@ from chronos_worker.dispatch import Delivery, DeliveryResult
 from chronos_worker.node import Node, NodeSettings
 from chronos_worker.progress import Progress
 from chronos_worker.proposals import Completer
-from chronos_worker.raft import FatalLogError, Limits, LogConfig, LogDiverged, Timing, open_log
+from chronos_worker.raft import DiskFailed, FatalLogError, Limits, LogConfig, LogDiverged, Timing, open_log
 from chronos_worker.raft.interface import Committed, LogStatus, ReplicatedLog
 from chronos_worker.state_machine.machine import StateMachine
 from chronos_worker.store.database import Database
@@ -184,6 +184,10 @@ class World:
         except Crashed:
             database.close()
             self._lose_power(machine)
+        except DiskFailed as failure:
+            database.close()
+            machine.disk.kill()
+            self.note(f"{name} does not start: {failure}")
         else:
             self.note(f"{name} starts")
 

@@ -1,5 +1,6 @@
 """Fires, starts, results and lost nodes: every rule of the ledger, one sentence each."""
 
+import msgspec
 import pytest
 
 from chronos_common import ids
@@ -15,6 +16,7 @@ from chronos_common.commands import (
     Start,
     StartAttempts,
     TriggerJob,
+    UpdateJob,
 )
 from chronos_common.models import (
     AttemptStatus,
@@ -63,6 +65,32 @@ def test_a_fire_planned_on_an_older_version_changes_nothing(ledger):
     job = ledger.create()
     assert only(ledger.fire(job, MINUTE, version=2), Assigned) == []
     assert statuses(ledger) == []
+
+
+def test_what_was_answered_is_not_answered_again_after_a_change_by_a_clock_that_is_behind(ledger):
+    job = ledger.create(concurrency=ConcurrencyPolicy.ALLOW)
+    ledger.fire(job, MINUTE)
+    ledger.fire(job, 2 * MINUTE, next_fire_time=5 * MINUTE)
+    spec = msgspec.structs.replace(job.spec, schedule="@every 90s")
+    ledger.request(UpdateJob(job.id, spec, next_fire_time=MINUTE))
+    assert only(ledger.fire(job, MINUTE, version=2), Assigned) == []
+    assert only(ledger.fire(job, 2 * MINUTE, version=2), Assigned) == []
+    assert statuses(ledger) == ["running", "running"]
+    assert ledger.job(job.id).last_fire_time == 2 * MINUTE
+    assert [item.fire_time for item in only(ledger.fire(job, 3 * MINUTE, version=2), Assigned)] == [3 * MINUTE]
+
+
+def test_a_stretch_that_ends_before_what_was_answered_gets_no_second_row(ledger):
+    job = ledger.create(concurrency=ConcurrencyPolicy.ALLOW)
+    ledger.fire(job, MINUTE, next_fire_time=9 * MINUTE)
+    ledger.request(UpdateJob(job.id, msgspec.structs.replace(job.spec, schedule="@every 30s"), next_fire_time=30_000))
+    raw_id = ids.from_text(job.id)
+    stretch = Skipped(SkipReason.COALESCED, 30_000, MINUTE, 2)
+    skips = (Skip(ids.occurrence_id(raw_id, MINUTE), stretch),)
+    runs = (Run(ids.occurrence_id(raw_id, 90_000), 90_000, 0),)
+    ledger.apply(Fire(95_000, (ME,), (FireItem(ledger.seq_of(job), 2, 30_000, 2 * MINUTE, runs, skips),)))
+    assert statuses(ledger) == ["running", "running"]
+    assert ledger.job(job.id).last_fire_time == 90_000
 
 
 def test_an_entry_applied_before_is_passed_over(ledger):
