@@ -29,6 +29,7 @@ from chronos_common.models import NodeInfo, NodeState
 from chronos_common.protocol import Busy, NotLeader, Outcome, Rejected
 from chronos_common.schedules import InvalidSchedule, InvalidTimezone
 from chronos_worker.clock_watch import ClockStep, ClockWatch
+from chronos_worker.cutting import Checkpoints, Cutting
 from chronos_worker.deliveries import Deliveries
 from chronos_worker.desk import Desk, Slip
 from chronos_worker.dispatch import PoolStats
@@ -70,25 +71,12 @@ from chronos_worker.verifier import Verifier
 APPLIED_BYTES_PER_STEP: Final = 1 << 20
 """Bound of one transaction, so that a long replay never keeps heartbeats waiting."""
 REQUESTS_PER_STEP: Final = 500
-JOURNAL_BOUND_BYTES: Final = 32 << 20
-"""The journal is cut once it is longer than this."""
 SILENT_S: Final = 1.0
 """Members say something every half second; one that has not for this long is given nothing new to run."""
 _ENTRY_OVERHEAD: Final = 16
 _POOL_STATS_S: Final = 0.25
 _SETTLING_S: Final = 2.0
 """How long a stopping node waits for the cluster to note that it left."""
-
-
-class Checkpoints(Protocol):
-    """Who makes the rows durable, beside the node."""
-
-    def ask(self) -> None:
-        """Have everything applied until now made durable, soon."""
-
-    @property
-    def durable_index(self) -> int:
-        """The applied index that survives power loss, as far as was asked for. Raises what failed."""
 
 
 class Observer(Protocol):
@@ -163,7 +151,6 @@ class Node:
         self._settings = settings
         self._log = log
         self._database = database
-        self._checkpoints = checkpoints
         self._machine = machine
         self._deliveries = deliveries
         self._desk = desk
@@ -186,10 +173,7 @@ class Node:
         self._wait_s = 0.0
         self._stop_by_s: float | None = None
         self._stopped = False
-        self._cut_wanted = False
-        self._cut_from: int | None = None
-        """What has to be durable before the log is cut, once that was asked for."""
-        self._snapshot_at_s = clock.monotonic_s()
+        self._cutting = Cutting(log, checkpoints, clock)
         self._pool_stats, self._pool_seen_at_s = deliveries.pool_stats(), 0.0
         self._reload_nodes()
         self._view = self._look(log.status())
@@ -232,7 +216,7 @@ class Node:
 
     def take_snapshot(self) -> None:
         """Make the state durable and cut the log behind it at the next step. Safe from any thread."""
-        self._cut_wanted = True
+        self._cutting.want()
         self._log.wake()
 
     def stop(self) -> None:
@@ -258,7 +242,7 @@ class Node:
         self._outbox.put(self._deliveries.finished())
         self._live(status)
         self._propose(status)
-        self._cut(status)
+        self._cutting.step(status, self._machine.applied_index)
         while self._errands:
             self._errands.popleft()()
         self._wait_s = self._next_wait(status)
@@ -275,20 +259,8 @@ class Node:
             self._pool_stats,
             len(self._outbox),
             self._machine.level,
-            self._snapshot_at_s,
+            self._cutting.at_s,
         )
-
-    def _cut(self, status: LogStatus) -> None:
-        """Cut the log when that is wanted or it is long, as soon as the rows behind it are durable."""
-        if self._cut_from is None and (self._cut_wanted or status.journal_bytes > JOURNAL_BOUND_BYTES):
-            self._cut_wanted = False
-            self._cut_from = self._machine.applied_index
-            self._checkpoints.ask()
-        durable_index = self._checkpoints.durable_index
-        if self._cut_from is not None and durable_index >= self._cut_from:
-            self._cut_from = None
-            self._log.compact(durable_index)
-            self._snapshot_at_s = self._clock.monotonic_s()
 
     def _next_batch(self) -> list[Entry]:
         batch, size = [], 0

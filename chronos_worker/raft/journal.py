@@ -223,7 +223,8 @@ class Journal:
         """Sync and close. The files are closed even when the sync fails."""
         try:
             self.sync()
-            self._abandon()
+            with self._fatal():
+                self._abandon()
         finally:
             self._file.close()
             self._mark.close()

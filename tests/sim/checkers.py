@@ -122,7 +122,8 @@ def forbidden_overlaps_are_lost_ones(
 ) -> None:
     """Two requests of a `forbid` job at once: only if the attempt of one was declared lost.
 
-    That is the earlier one, unless a node which slept until it was declared lost begins then what it had been given.
+    That is the earlier one, unless a node which slept until it was declared lost begins then what it had been given:
+    an older occurrence, or an earlier attempt at it.
     """
     by_job: dict[str, list[Request]] = defaultdict(list)
     for request in requests:
@@ -132,7 +133,8 @@ def forbidden_overlaps_are_lost_ones(
     for found in by_job.values():
         for earlier, later in pairwise(sorted(found, key=lambda request: request.began_at)):
             overlap = earlier.ended_at is None or later.began_at < earlier.ended_at
-            if overlap and not (_was_lost(connection, earlier) or _was_lost(connection, later)):
+            overdue = (later.execution_id, later.attempt) < (earlier.execution_id, earlier.attempt)
+            if overlap and not (_was_lost(connection, earlier) or (overdue and _was_lost(connection, later))):
                 raise LawBroken(f"{later} overlaps {earlier}")
 
 

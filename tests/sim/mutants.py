@@ -153,9 +153,9 @@ MUTANTS = {
     "cut the log before the state is durable": Mutant(
         (
             Edit(
-                "chronos_worker.node:Node._cut",
+                "chronos_worker.cutting:Cutting.step",
                 "self._checkpoints.ask()\n    durable_index = self._checkpoints.durable_index\n",
-                "pass\n    durable_index = self._machine.applied_index\n",
+                "pass\n    durable_index = applied_index\n",
             ),
         ),
         0,

@@ -103,9 +103,8 @@ def left_behind(stage: Stage) -> Iterator[float]:
     cast = _cast(stage)
     if cast is None:
         return
-    leader, follower, others = cast
-    for other in (leader, *others):
-        stage.network.cut_both(follower, other)
+    leader, follower, _ = cast
+    _isolate_follower(stage, cast)
     yield stage.random.uniform(0.5, 2.5)
     stage.cut_logs()
     yield 0.3
@@ -121,9 +120,7 @@ def short_absence(stage: Stage) -> Iterator[float]:
     cast = _cast(stage)
     if cast is None:
         return
-    leader, follower, others = cast
-    for other in (leader, *others):
-        stage.network.cut_both(follower, other)
+    _isolate_follower(stage, cast)
     yield stage.random.uniform(0.3, 0.9)
     stage.cut_logs()
     yield 0.05
@@ -217,7 +214,17 @@ class Plotting:
         self._under_way = waiting
 
 
-def _cast(stage: Stage) -> tuple[str, str, list[str]] | None:
+Cast = tuple[str, str, list[str]]
+"""A leader, one follower, and the others."""
+
+
+def _isolate_follower(stage: Stage, cast: Cast) -> None:
+    leader, follower, others = cast
+    for other in (leader, *others):
+        stage.network.cut_both(follower, other)
+
+
+def _cast(stage: Stage) -> Cast | None:
     """A leader, one follower, and the others; None without a leader or with too few."""
     leader = stage.leading()
     if leader is None or len(stage.names) < 3:

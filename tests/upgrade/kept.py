@@ -35,7 +35,9 @@ def manifest_of(directory):
 def unpack_into(directory, target):
     """The data directory itself, made as it was."""
     with tarfile.open(directory / "data.tar.gz") as archive:
-        archive.extractall(target, filter="data")
+        # Python before 3.11.4 has no filters; the archive is our own.
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
+        archive.extractall(target)
     return target / NODE
 
 

@@ -1,17 +1,64 @@
-"""A real worker makes its rows durable and cuts its log behind them, and ends when the disk fails it."""
+"""The log is cut behind what is durable: the decision, then a real worker, which ends when the disk fails it."""
 
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
 
 from chronos_common.config import SECRET_FILE, load_config
+from chronos_worker.cutting import JOURNAL_BOUND_BYTES, Cutting
 from chronos_worker.data_dir import DataDir
 from chronos_worker.settings import settings_from
 from chronos_worker.store.database import Database
 from chronos_worker.worker import Worker
 from tests.support.processes import wait_for, worker_in_thread, write_config
+
+
+class Recorded:
+    """Log, checkpoints and clock at once."""
+
+    def __init__(self):
+        self.asked = self.durable_index = 0
+        self.cut_behind = []
+
+    def ask(self):
+        self.asked += 1
+
+    def compact(self, durable_index):
+        self.cut_behind.append(durable_index)
+
+    def monotonic_s(self):
+        return float(len(self.cut_behind))
+
+
+def of(journal_bytes):
+    return SimpleNamespace(journal_bytes=journal_bytes)
+
+
+def test_nothing_is_cut_before_what_was_applied_when_it_was_asked_for_is_durable():
+    outside = Recorded()
+    cutting = Cutting(outside, outside, outside)
+    for applied, durable in ((10, 0), (20, 9)):
+        outside.durable_index = durable
+        cutting.step(of(JOURNAL_BOUND_BYTES + 1), applied)
+    assert (outside.asked, outside.cut_behind) == (1, [])
+    outside.durable_index = 15
+    cutting.step(of(JOURNAL_BOUND_BYTES + 1), 30)
+    assert (outside.cut_behind, cutting.at_s) == ([15], 1.0)
+
+
+def test_a_short_log_is_cut_only_when_that_is_wanted():
+    outside = Recorded()
+    cutting = Cutting(outside, outside, outside)
+    outside.durable_index = 10
+    cutting.step(of(JOURNAL_BOUND_BYTES), 10)
+    assert outside.asked == 0
+    cutting.want()
+    cutting.step(of(1), 10)
+    cutting.step(of(1), 10)
+    assert (outside.asked, outside.cut_behind) == (1, [10])
 
 
 def test_the_log_is_cut_once_the_rows_are_durable(tmp_path):
