@@ -10,6 +10,7 @@ than the real transport allows.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -131,6 +132,10 @@ class SimNetwork:
     def is_cut(self, one: str, other: str) -> bool:
         """Tell whether anything between two nodes is lost, in either direction."""
         return (one, other) in self._cut or (other, one) in self._cut
+
+    def silent_s(self, source: str, to: str) -> float:
+        """Seconds since anything of `source` reached the process of `to`."""
+        return self.clock.now - self._endpoints[to].last_heard().get(source, -math.inf)
 
     def next_event_at(self) -> float | None:
         """When something will happen next."""

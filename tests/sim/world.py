@@ -321,14 +321,15 @@ class World:
     def _hears_majority(self, name: str) -> bool:
         process = self.nodes[name].process
         voters = set(self.names) if process is None else process.log.status().voters
-        able = [
-            machine.name
-            for machine in self.running()
-            if machine.name in voters - {name}
-            and machine.paused_until <= self.clock.now
-            and not self.network.is_cut(name, machine.name)
-        ]
-        return 2 * (len(able) + (name in voters)) > len(voters)
+        heard = [other for other in voters - {name} if self._is_heard(self.nodes[other], by=name)]
+        return 2 * (len(heard) + (name in voters)) > len(voters)
+
+    def _is_heard(self, machine: SimNode, by: str) -> bool:
+        """Whether a node can speak, or what it said before it died or paused still arrives."""
+        if self.network.is_cut(by, machine.name):
+            return False
+        able = machine.process is not None and machine.paused_until <= self.clock.now
+        return able or self.network.silent_s(machine.name, to=by) < TIMING.quorum_loss_s
 
     def _turn(self, machine: SimNode) -> None:
         if machine.process is None or machine.paused_until > self.clock.now:
