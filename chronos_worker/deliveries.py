@@ -83,17 +83,13 @@ class Deliveries:
             deliveries.append(_delivery(item, ids.to_text(job_id), sending, term))
         self._pool.submit(deliveries)
 
-    def resume(self, held: list[Assigned], reported: Callable[[int, int], bool], term: int) -> None:
-        """Begin what the rows assign to this life and it never began: a snapshot jumped over the news."""
-        self.begin(
-            [
-                item
-                for item in held
-                if (item.execution_seq, item.number) not in self._keys
-                and not reported(item.execution_seq, item.number)
-            ],
-            term,
-        )
+    def unbegun(self, held: list[Assigned], reported: Callable[[int, int], bool]) -> list[Assigned]:
+        """What the rows assign to this life and it never began: a snapshot jumped over the news."""
+        return [
+            item
+            for item in held
+            if (item.execution_seq, item.number) not in self._keys and not reported(item.execution_seq, item.number)
+        ]
 
     def abort(self, aborted: list[Aborted]) -> None:
         """Cut off attempts that no longer count."""

@@ -73,6 +73,11 @@ class Events:
         """This node has a new incarnation."""
         self._log.info("life_began", node_id=claim.node_id, incarnation=claim.incarnation)
 
+    def absent(self, silent_s: float) -> None:
+        """This node was out of touch; it begins nothing before it knows what happened meanwhile."""
+        self._log.warning("out_of_touch", silent_s=round(silent_s, 1))
+        self._note(f"this worker was stopped or heard nothing of the leader for {silent_s:.1f} s")
+
     def nodes_changed(self, nodes: list[NodeInfo]) -> None:
         """A node began, drained, left or was declared lost."""
         for node in nodes:

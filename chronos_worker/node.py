@@ -28,6 +28,7 @@ from chronos_common.commands import (
 from chronos_common.models import NodeInfo, NodeState
 from chronos_common.protocol import Busy, NotLeader, Outcome, Rejected
 from chronos_common.schedules import InvalidSchedule, InvalidTimezone
+from chronos_worker.absence import Absence
 from chronos_worker.clock_watch import ClockStep, ClockWatch
 from chronos_worker.cutting import Checkpoints, Cutting
 from chronos_worker.deliveries import Deliveries
@@ -93,6 +94,9 @@ class Observer(Protocol):
 
     def life_began(self, claim: Claim) -> None:
         """This node has a new incarnation."""
+
+    def absent(self, silent_s: float) -> None:
+        """This node was out of touch for so long; it begins nothing before it knows what happened meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,7 @@ class Node:
         self._pruning = Pruning(database)
         self._raising = Raising()
         self._presence = Presence(settings.node_grace_s, watch_gap_s=settings.node_grace_s / 4)
+        self._absence = Absence(settings.node_grace_s / 2, clock.monotonic_s())
         self._life = Life(settings.node_id, settings.control_url, settings.seats, settings.reads, next_incarnation)
         self._backlog: deque[Committed] = deque()
         self._errands: deque[Callable[[], None]] = deque()
@@ -239,6 +244,7 @@ class Node:
         self._planning.due_from(self._machine.due_from)
         self._progress.applied(self._machine.applied_index)
         status = self._log.status()
+        self._absence.heard(status, self._clock.monotonic_s())
         self._outbox.put(self._deliveries.finished())
         self._live(status)
         self._propose(status)
@@ -277,7 +283,9 @@ class Node:
         self._machine.reload()
         self._planning.forget()
         self._reload_nodes()
-        self._deliveries.resume(self._machine.held(), self._outbox.holds, self._log.status().term)
+        self._absence.forget()
+        unbegun = self._deliveries.unbegun(self._machine.held(), self._outbox.holds)
+        self._begin(unbegun, [], self._log.status().term)
 
     def _perform(self, effects: list[Effect]) -> None:  # noqa: C901 - one case for each kind of effect
         assigned: list[Assigned] = []
@@ -293,6 +301,7 @@ class Node:
                 case Recorded(execution_seq=seq, number=number):
                     self._outbox.seen(seq, number)
                 case BarrierReached(token=token):
+                    self._absence.reached(token)
                     self._desk.answer(token, Outcome(self._machine.applied_index, _NOTHING))
                 case Planned(at=at):
                     if (after_s := self._planning.applied(at, self._clock.monotonic_s())) is not None:
@@ -306,10 +315,13 @@ class Node:
                 case NodesChanged():
                     self._reload_nodes()
                     self._observer.nodes_changed(self._nodes)
-        over = set(aborted)  # a node that lagged learns of both at once
-        begun = [item for item in assigned if (item.execution_seq, item.number) not in over]
-        self._deliveries.begin(begun, self._machine.applied_term)
+        self._begin(assigned, aborted, self._machine.applied_term)
         self._deliveries.abort(aborted)
+
+    def _begin(self, assigned: list[Assigned], aborted: list[Aborted], term: int) -> None:
+        if (silent_s := self._absence.noticed(self._clock.monotonic_s(), self._life.claim)) is not None:
+            self._observer.absent(silent_s)
+        self._deliveries.begin(self._absence.admit(assigned, aborted), term)
 
     def _reload_nodes(self) -> None:
         with self._database.look() as connection:
@@ -325,6 +337,7 @@ class Node:
         if self._life.claim is not None and not self._life.over:
             return
         self._deliveries.abandon()
+        self._absence.forget()
         self._outbox.clear()
         self._machine.me = self._life.begin()
         self._observer.life_began(self._machine.me)
@@ -357,6 +370,7 @@ class Node:
         if status.leader_id is None:
             self._turn_away(slips, NotLeader(None))
             return
+        commands += self._absence.ask(now_s)
         leads = status.role == "leader"
         if leads:
             commands += self._lead(now, now_s, status)

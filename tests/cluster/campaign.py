@@ -13,6 +13,7 @@ import requests
 
 from bench.ledger import Due, Span, check, is_settled, read_jobs, read_rows, replicas_agree
 from tests.cluster.checker import (
+    begun_late,
     broken_promises,
     broken_triggers,
     match_targets,
@@ -181,6 +182,7 @@ class Campaign:
             "extra": [time for matching in matchings for time in matching.extra],
             "ledger": ledger.problems,
             "repeats_without_cause": unexplained_repeats(arrivals, attempts),
+            "begun_late": begun_late(arrivals, [fault for fault in self.faults if fault.kind == "pause"]),
             "forbid_overlaps": overlaps([each for each in arrivals if each.job_id == held], lost),
             "broken_promises": broken_promises(operations, final),
             "broken_triggers": broken_triggers(operations, by_hand, arrivals),

@@ -80,6 +80,26 @@ def unexplained_repeats(arrivals, attempts):
     return complaints
 
 
+def begun_late(arrivals, faults):
+    """Attempts that arrived after a later attempt of their execution: their node came back and knew no better.
+
+    `faults` in which senders were stopped with their worker excuse it: what they had in hand goes out afterwards.
+    """
+    latest, complaints = {}, []
+    for each in sorted(arrivals, key=lambda each: each.at_ms):
+        known = latest.setdefault(each.execution_id, each)
+        if each.attempt > known.attempt:
+            latest[each.execution_id] = each
+        elif each.attempt < known.attempt and not any(
+            fault.begin_ms <= each.at_ms <= fault.end_ms for fault in faults
+        ):
+            complaints.append(
+                f"{each.execution_id} arrived as attempt {each.attempt} at {each.at_ms}, "
+                f"after attempt {known.attempt} at {known.at_ms}"
+            )
+    return complaints
+
+
 def overlaps(arrivals, lost):
     """Runs of one `forbid` job that were open at the same time, unless the earlier was on a node declared lost.
 

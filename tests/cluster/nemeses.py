@@ -70,6 +70,21 @@ class PauseLeader(Nemesis):
         os.killpg(self.lab.cluster.processes[self.victim].popen.pid, number)
 
 
+class Nap(Nemesis):
+    """SIGSTOP to a follower, not to its senders, until it is declared lost or nearly so; it wakes up to old words."""
+
+    lasts_s = (2.0, 10.0)
+
+    def begin(self):
+        victim = self.chance.choice(self.others(self.lab.ready()))
+        self._sleeper = self.lab.cluster.processes[victim].popen
+        self._sleeper.send_signal(signal.SIGSTOP)
+        return victim
+
+    def heal(self):
+        self._sleeper.send_signal(signal.SIGCONT)
+
+
 class RollingRestart(Nemesis):
     """One after another is drained by SIGTERM and started again."""
 
@@ -186,6 +201,7 @@ NEMESES = {
     "kill": KillLeader,
     "kill-all": KillAll,
     "pause": PauseLeader,
+    "nap": Nap,
     "rolling": RollingRestart,
     "disk": FullDisk,
     "cut": Cut,

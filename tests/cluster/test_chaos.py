@@ -19,9 +19,9 @@ def judged(running, kinds):
 
 
 @pytest.mark.timeout(300)
-def test_killed_and_paused_leaders_lose_nothing_and_miss_nothing(tmp_path):
+def test_killed_leaders_and_nodes_that_slept_lose_nothing_and_miss_nothing(tmp_path):
     with lab(tmp_path / "lab") as running:
-        assert judged(running, ["kill", "pause"]) == {"kill", "pause"}
+        assert judged(running, ["kill", "pause", "nap"]) == {"kill", "pause", "nap"}
 
 
 @pytest.mark.timeout(300)

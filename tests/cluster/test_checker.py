@@ -5,6 +5,7 @@ import random
 import pytest
 
 from tests.cluster.checker import (
+    begun_late,
     broken_promises,
     broken_triggers,
     deadline,
@@ -102,6 +103,14 @@ def test_one_attempt_sent_twice_is_told():
     assert unexplained_repeats([arrival(0), arrival(0, 900)], {"run-0": 2}) == [
         "run-0 arrived twice as one attempt: [1, 1]"
     ]
+
+
+def test_an_attempt_that_comes_after_the_next_is_told_unless_its_sender_was_stopped():
+    late = [arrival(0, 900, attempt=2), arrival(0, 1_000)]
+    assert begun_late(late, []) == ["run-0 arrived as attempt 1 at 1000, after attempt 2 at 900"]
+    assert begun_late(late, [Fault("pause", 1_001, 2_000)]) != []
+    assert begun_late(late, [Fault("pause", 0, 1_000)]) == []
+    assert begun_late([arrival(0), arrival(0, 900, attempt=2)], []) == []
 
 
 def test_runs_of_a_forbid_job_that_overlap_are_told_unless_the_first_was_lost():

@@ -131,6 +131,9 @@ class Schedule:
         if self.cluster.nodes[name].log is None:
             self.cluster.start(name)
 
+    def put_to_sleep(self, name: str, for_s: float) -> None:
+        self.cluster.nodes[name].paused_until = self.cluster.clock.now + for_s
+
     def cut_logs(self) -> None:
         for node in self.cluster.alive():
             self.cluster.compact(node.node_id)

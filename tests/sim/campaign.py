@@ -297,6 +297,10 @@ class Campaign:
         if self.world.nodes[name].process is None:
             self.world.start(name)
 
+    def put_to_sleep(self, name: str, for_s: float) -> None:
+        """See `Stage`."""
+        self.world.nodes[name].paused_until = self.world.clock.now + for_s
+
     def cut_logs(self) -> None:
         """See `Stage`."""
         for machine in self.world.running():

@@ -33,6 +33,7 @@ def check_everything(world: World, client: Client) -> None:
         what_succeeded_was_sent(connection, world.targets.requests)
         forbidden_overlaps_are_lost_ones(connection, world.targets.requests, client.steady)
     no_attempt_is_sent_twice(world.targets.requests)
+    no_attempt_begins_after_the_next(world.targets.requests)
 
 
 def acknowledged_is_there(connection: Connection, client: Client) -> None:
@@ -93,6 +94,16 @@ def no_attempt_is_sent_twice(requests: list[Request]) -> None:
         seen.add(key)
 
 
+def no_attempt_begins_after_the_next(requests: list[Request]) -> None:
+    """Who was out of touch until its work was given to others does not begin it when it comes back."""
+    latest: dict[bytes, Request] = {}
+    for request in sorted(requests, key=lambda request: request.began_at):
+        before = latest.setdefault(request.execution_id, request)
+        if request.attempt < before.attempt:
+            raise LawBroken(f"{request} begins after {before}")
+        latest[request.execution_id] = request
+
+
 def every_request_is_in_the_ledger(
     connection: Connection, requests: list[Request], steady: dict[str, JobSpec]
 ) -> None:
@@ -120,11 +131,7 @@ def what_succeeded_was_sent(connection: Connection, requests: list[Request]) -> 
 def forbidden_overlaps_are_lost_ones(
     connection: Connection, requests: list[Request], steady: dict[str, JobSpec]
 ) -> None:
-    """Two requests of a `forbid` job at once: only if the attempt of one was declared lost.
-
-    That is the earlier one, unless a node which slept until it was declared lost begins then what it had been given:
-    an older occurrence, or an earlier attempt at it.
-    """
+    """Two requests of a `forbid` job at once: only if the attempt of the earlier one was declared lost."""
     by_job: dict[str, list[Request]] = defaultdict(list)
     for request in requests:
         spec = steady.get(request.job_id)
@@ -133,8 +140,7 @@ def forbidden_overlaps_are_lost_ones(
     for found in by_job.values():
         for earlier, later in pairwise(sorted(found, key=lambda request: request.began_at)):
             overlap = earlier.ended_at is None or later.began_at < earlier.ended_at
-            overdue = (later.execution_id, later.attempt) < (earlier.execution_id, earlier.attempt)
-            if overlap and not (_was_lost(connection, earlier) or (overdue and _was_lost(connection, later))):
+            if overlap and not _was_lost(connection, earlier):
                 raise LawBroken(f"{later} overlaps {earlier}")
 
 

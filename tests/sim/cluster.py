@@ -216,6 +216,7 @@ class SimCluster:
     def step(self, names: list[str] | None = None, dt: float = 0.01) -> None:
         """Let time pass and poll the nodes once, in a drawn order."""
         self.clock.now += dt
+        self.network.sleep({name for name, node in self.nodes.items() if node.paused_until > self.clock.now})
         self.network.advance()
         order = list(names or self.names)
         self.random.shuffle(order)

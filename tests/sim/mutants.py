@@ -25,7 +25,7 @@ import structlog
 from tests.raft.test_fuzz import check_schedule
 from tests.scenarios.transcript import played, written
 from tests.sim.campaign import Campaign
-from tests.sim.plots import Plot, late_word, short_absence
+from tests.sim.plots import Plot, late_word, long_sleep, short_absence
 
 
 class Edit(NamedTuple):
@@ -185,7 +185,7 @@ MUTANTS = {
         101_552,
     ),
     "begin what is over already": Mutant(
-        (Edit("chronos_worker.node:Node._perform", "if (item.execution_seq, item.number) not in over", ""),),
+        (Edit("chronos_worker.absence:Absence.admit", "self._kept.pop(item, None)", "pass"),),
         100_158,
     ),
     "say a snapshot is newer than it is": Mutant(
@@ -202,11 +202,28 @@ MUTANTS = {
         (
             Edit(
                 "chronos_worker.node:Node._adopt_snapshot",
-                "self._deliveries.resume(self._machine.held(), self._outbox.holds, self._log.status().term)",
+                "self._begin(unbegun, [], self._log.status().term)",
                 "pass",
             ),
         ),
+        2,
         plot=short_absence,
+    ),
+    "begin after a long sleep what others have": Mutant(
+        (Edit("chronos_worker.absence:Absence.noticed", "silent_s <= self._bound_s", "True"),),
+        3,
+        plot=long_sleep,
+    ),
+    "take an old word for the news": Mutant(
+        (
+            Edit(
+                "chronos_worker.absence:Absence.heard",
+                "self._in_touch_at_s = max(",
+                "self._token = None; self._in_touch_at_s = max(",
+            ),
+        ),
+        3,
+        plot=long_sleep,
     ),
     "fire without compare-and-set": Mutant(
         (

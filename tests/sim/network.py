@@ -2,9 +2,9 @@
 
 Messages travel as the bytes they would be on a wire. Within one connection they keep their order, as TCP keeps
 it. A pair is connected while both ends live and neither direction is cut; a cut that lasts breaks the
-connection. What was under way then arrives up to a drawn point, as from a process that died after its last words
-had reached the wire. With `haunting`, the rest may still arrive after the next connection is up, even twice: more
-than the real transport allows.
+connection, and so does an end that is stopped for as long. What was under way then arrives up to a drawn point, as
+from a process that died after its last words had reached the wire. With `haunting`, the rest may still arrive after
+the next connection is up, even twice: more than the real transport allows.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class SimNetwork:
         self._link_timeout_s = link_timeout_s
         self._endpoints: dict[str, SimEndpoint] = {}
         self._cut: set[tuple[str, str]] = set()
+        self._asleep: set[str] = set()
         self._connections: dict[frozenset[str], int] = {}
         self._broken_at: dict[frozenset[str], float] = {}
         self._arrives: dict[tuple[str, str], float] = {}
@@ -106,8 +107,24 @@ class SimNetwork:
         if not nodes:
             self.lost.clear()
         self._cut = {cut for cut in self._cut if nodes and not set(cut) <= set(nodes)}
-        self._broken_at = {pair: at for pair, at in self._broken_at.items() if self._is_cut(pair)}
+        self._spare()
         self._reconnect()
+
+    def sleep(self, names: set[str]) -> None:
+        """These processes are stopped: what they are sent waits for them, and others give up their links."""
+        if names == self._asleep:
+            return
+        self._asleep = names
+        for pair in sorted(self._connections, key=sorted):
+            if pair & names:
+                self._broken_at.setdefault(pair, self.clock.now + self._link_timeout_s)
+        self._spare()
+
+    def _spare(self) -> None:
+        """What can be heard again before it broke does not break."""
+        self._broken_at = {
+            pair: at for pair, at in self._broken_at.items() if self._is_cut(pair) or pair & self._asleep
+        }
 
     def remove(self, node_id: str) -> None:
         """The node is gone, and its connections with it."""
@@ -188,7 +205,7 @@ class SimNetwork:
                 pair = frozenset((one, other))
                 if one >= other or pair in self._connections:
                     continue
-                if not self._is_cut(pair) and self._agree(one, other):
+                if not (self._is_cut(pair) or pair & self._asleep) and self._agree(one, other):
                     self._numbers += 1
                     self._connections[pair] = connection = self._numbers
                     over = max(self._ends.pop(ends, 0.0) for ends in ((one, other), (other, one)))

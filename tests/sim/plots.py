@@ -33,6 +33,9 @@ class Stage(Protocol):
     def begin(self, name: str) -> None:
         """Start a node; nothing if it runs."""
 
+    def put_to_sleep(self, name: str, for_s: float) -> None:
+        """Stop a process for a while, as SIGSTOP does."""
+
     def forget(self, name: str) -> None:
         """Take a node's disk, if the others can bear it."""
 
@@ -129,6 +132,16 @@ def short_absence(stage: Stage) -> Iterator[float]:
     stage.network.heal()
 
 
+def long_sleep(stage: Stage) -> Iterator[float]:
+    """A follower, now and then the leader, stops at its work, and wakes when the others have long given it up."""
+    cast = _cast(stage)
+    if cast is None:
+        return
+    leader, follower, _ = cast
+    stage.put_to_sleep(leader if stage.random.random() < 0.2 else follower, stage.random.uniform(3.0, 8.0))
+    yield 8.0
+
+
 def cut_and_out(stage: Stage) -> Iterator[float]:
     """The log is cut, and at once the power."""
     stage.cut_logs()
@@ -183,7 +196,7 @@ def _reports_results(word: bytes) -> bool:
 
 
 PLOTS_OF_THE_LOG: Final[tuple[Plot, ...]] = (
-    one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel,
+    one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel, long_sleep,
 )  # fmt: skip
 PLOTS: Final[tuple[Plot, ...]] = (*PLOTS_OF_THE_LOG, short_absence, late_word)
 """For whole nodes: the last two are about the work."""

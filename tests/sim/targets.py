@@ -93,11 +93,14 @@ class SimPool:
             if key in self._known:
                 self._finish(key, AttemptStatus.CANCELLED, retryable=False, code="cancelled")
 
-    def collect(self) -> list[DeliveryResult]:
+    def go_on(self) -> None:
+        """What the pool's processes do by themselves, also while the node's process is stopped."""
         while self._events and self._events[0].at <= self._targets.clock.now:
             event = heapq.heappop(self._events)
             if event.delivery.key in self._known:
                 getattr(self, f"_{event.kind}")(event.delivery, event.request)
+
+    def collect(self) -> list[DeliveryResult]:
         done, self._done = self._done, []
         return done
 

@@ -22,6 +22,7 @@ KILLERS = (
     "read the clock in apply",
     "never begin what a snapshot brought",
     "take results of any attempt",
+    "begin after a long sleep what others have",
 )
 
 

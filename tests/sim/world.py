@@ -90,6 +90,7 @@ class Ear:
     def clock_stepped(self, step: ClockStep) -> None: ...
     def nodes_changed(self, nodes: list[NodeInfo]) -> None: ...
     def life_began(self, claim: Claim) -> None: ...
+    def absent(self, silent_s: float) -> None: ...
     def attempt_ended(self, result: DeliveryResult, lateness_ms: int) -> None: ...
 
 
@@ -299,7 +300,11 @@ class World:
     def step(self, dt: float) -> None:
         """Let time pass and give every node a turn, in a drawn order."""
         self.clock.now += dt
+        self.network.sleep({name for name in self.names if self.nodes[name].paused_until > self.clock.now})
         self.network.advance()
+        for name in self.names:
+            if (process := self.nodes[name].process) is not None:
+                process.pool.go_on()
         order = list(self.names)
         self.random.shuffle(order)
         for name in order:
