@@ -24,7 +24,7 @@ from bench.sink import nginx_path
 @click.group()
 @click.option(
     "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where nodes keep their data while they are measured. Default: the system's temporary directory.",
 )
 @click.pass_context

@@ -115,6 +115,11 @@ class NodeSettings:
     reads: int = READS
     """The highest level of commands this build reads."""
 
+    @property
+    def absence_s(self) -> float:
+        """A longer silence is an absence: half of the grace, but more than a node sleeps by itself."""
+        return max(self.node_grace_s / 2, 2 * self.idle_s)
+
 
 class View(NamedTuple):
     """The node as of its last step, for other threads."""
@@ -170,7 +175,7 @@ class Node:
         self._pruning = Pruning(database)
         self._raising = Raising()
         self._presence = Presence(settings.node_grace_s, watch_gap_s=settings.node_grace_s / 4)
-        self._absence = Absence(settings.node_grace_s / 2, clock.monotonic_s())
+        self._absence = Absence(settings.absence_s, clock.monotonic_s())
         self._life = Life(settings.node_id, settings.control_url, settings.seats, settings.reads, next_incarnation)
         self._backlog: deque[Committed] = deque()
         self._errands: deque[Callable[[], None]] = deque()

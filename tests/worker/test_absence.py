@@ -7,6 +7,7 @@ import pytest
 
 from chronos_common.commands import Barrier, Claim
 from chronos_worker.absence import PATIENCE_S, Absence
+from chronos_worker.node import NodeSettings
 from chronos_worker.state_machine.effects import Aborted, Assigned
 
 BOUND_S = 5.0
@@ -97,6 +98,12 @@ def test_what_was_kept_back_is_forgotten_with_the_rows_or_the_life_it_belonged_t
     absence.forget()
     absence.reached(token)
     assert absence.admit([], []) == []
+
+
+def test_no_sleep_of_its_own_is_an_absence_and_none_is_as_long_as_the_grace():
+    assert NodeSettings("n1", "http://n1", 1).absence_s == 5.0
+    shortest = NodeSettings("n1", "http://n1", 1, node_grace_s=1.0)
+    assert shortest.absence_s > shortest.idle_s
 
 
 def test_who_has_no_life_is_given_nothing_and_need_not_ask(absence):
