@@ -71,6 +71,8 @@ class Elections:
         self.is_transfer = False
         self.unanimous_round = 0
         """The round everybody supported, if the election under way rests on one."""
+        self.allies: set[str] = set()
+        """Who supported that round, and is linked with us ever since: none of them knows a later term."""
 
     def configure(self, node_id: str, configuration: Configuration) -> None:
         """Ask the voters of this list from now on."""
@@ -92,7 +94,9 @@ class Elections:
         self.is_transfer = self._engine.transfer_pending() and self._vote.joined
         if self.is_transfer or self._supported_round is not None:
             round_ = self._supported_round or 0
-            self.unanimous_round = round_ if self._is_unanimous(self._rounds.get(round_, {})) else 0
+            supporters = self._rounds.get(round_, {})
+            self.unanimous_round = round_ if self._is_unanimous(supporters) else 0
+            self.allies = set(supporters) if self.unanimous_round else set()
             self._forget()
             return
         self._engine.postpone_election(_RETRY_SHARE)
@@ -115,6 +119,12 @@ class Elections:
         """
         self._leader_heard_at = float("-inf")
         self._engine.postpone_election(_RETRY_SHARE)
+
+    def parted(self, peer: str) -> None:
+        """A link broke, or is new: what its other end said before may have been said in another life."""
+        self.allies.discard(peer)
+        for supporters in self._rounds.values():
+            supporters.pop(peer, None)
 
     def answer(self, peer: str, question: PreVote) -> None:
         """Say whether we would vote; nothing changes here but our memory of having said so."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 REGULAR: Final = b"\x00"
 """The library's tag in front of a command of ours."""
+NO_OP: Final = b"\x01"
+"""The library's entry that changes nothing, as each leader begins with."""
 
 _FOLLOWER: Final = 0
 _LEADER: Final = 2

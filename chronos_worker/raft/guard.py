@@ -152,12 +152,15 @@ class Guard(Transport):  # type: ignore[misc]
 
     def on_connected(self, peer: str) -> None:
         """A link is up."""
+        self._elections.parted(peer)
+        self._replicator.connected(peer)
         self._onNodeConnected(RaftNode(peer))
 
     def on_disconnected(self, peer: str) -> None:
         """A link is gone."""
         if peer == self._engine.leader_id():
             self._elections.leader_lost()
+        self._elections.parted(peer)
         self._replicator.disconnected(peer)
         self._engine.forget_match(peer)  # the next life of the peer may have lost what this one acknowledged
         self._onNodeDisconnected(RaftNode(peer))
@@ -197,7 +200,8 @@ class Guard(Transport):  # type: ignore[misc]
     def _in_appended(self, peer: str, message: Appended) -> None:
         if self._leads(message.term) and message.index <= self._journal.last_index:
             self._replicator.appended(peer, message.index, joined=message.joined)
-            if self._engine.is_voter(peer):  # nobody else counts for a commit
+            # Nobody else counts for a commit, nor keeps us in office: it may take a unanimous round to go on.
+            if self._engine.is_voter(peer) and self._replicator.counts(peer):
                 self._deliver(peer, "next_node_idx", next_node_idx=message.index + 1, reset=False, success=True)
 
     def _in_refused(self, peer: str, message: Refused) -> None:

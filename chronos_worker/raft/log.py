@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from chronos_worker.raft.election import Elections
-from chronos_worker.raft.engine import REGULAR, Engine, engage
+from chronos_worker.raft.engine import NO_OP, REGULAR, Engine, engage
 from chronos_worker.raft.errors import BadLogConfig, ChangeRefused, FatalLogError, LogClosed, NoLeader, QueueFull
 from chronos_worker.raft.files import OsFiles
 from chronos_worker.raft.guard import Guard
@@ -332,7 +332,7 @@ class PySyncObjLog:
 
     def became_leader(self) -> None:
         """Send to everybody anew; be caught up when the first entry of the term is committed."""
-        self._replicator.lead()
+        self._replicator.lead(self._elections.allies)
         self._reconfiguration.found(f"{self._random.getrandbits(64):016x}")
         self._reconfigure()
         if self._caught_up_at is None:
@@ -340,11 +340,14 @@ class PySyncObjLog:
 
     def append_proposals(self) -> None:
         """Append what waits, or forward it to the leader; nothing is kept for a later one."""
+        leads = self._engine.role() == "leader"
         entries = self._proposals.take()
+        if leads and self._replicator.wants_proof() and not entries:
+            self._engine.append(NO_OP)
         if not entries:
             return
         leader = self._engine.leader_id()
-        if self._engine.role() == "leader":
+        if leads:
             for data in entries:
                 self._engine.append(REGULAR + data)
         elif leader is not None:
@@ -373,8 +376,8 @@ class PySyncObjLog:
         self._reconfigure()
 
     def leader_contact(self, commit_index: int) -> None:
-        """Note how far the first leader had come."""
-        if self._caught_up_at is None:
+        """Note how far the first leader had come that told it; see `Replicator` for why one may not."""
+        if self._caught_up_at is None and commit_index:
             self._caught_up_at = (commit_index, self._engine.term())
 
     def _reaches_contact(self) -> bool:

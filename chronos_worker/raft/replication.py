@@ -6,6 +6,11 @@ a snapshot is wanted. A follower is in one of three modes, as in etcd:
     probe     one message at a time until an answer shows where its log equals ours
     stream    messages in advance, bounded by the bytes that no answer has covered yet
     snapshot  it needs entries we no longer keep; only heartbeats until the snapshot is installed
+
+And it is *trusted* or not. A follower without memory may have forgotten that it follows a later leader, one that we
+missed while we slept. So it counts for nothing, and is not told what is committed, until we have committed without it
+an entry that is younger than our first word with it: no later leader had a majority before, and from now on it
+remembers.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from chronos_worker.raft.messages import AppendEntries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from chronos_worker.raft.config import Limits
     from chronos_worker.raft.engine import Engine
@@ -34,12 +39,31 @@ class Progress:
 
     next_index: int
     match: int = 0
-    joined: bool = False
+    joined: bool | None = None
+    """Whether its memory is whole, as it says in its present life; None if it has not said so yet."""
+    trusted: bool = False
+    """Whether it has forgotten no promise to a later leader, even if its memory is not whole."""
+    met_at: int | None = None
+    """Our last index when it first answered, in its present life and this term."""
     mode: Literal["probe", "stream", "snapshot"] = "probe"
     is_waiting: bool = False
     told_commit: int = 0
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)
     in_flight_bytes: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether its acknowledgements count for a commit."""
+        return self.joined is True or self.trusted
+
+    def met(self, last_index: int) -> None:
+        """It answered."""
+        if self.met_at is None:
+            self.met_at = last_index
+
+    def parted(self) -> None:
+        """The link broke or is new: what comes next may be the word of another life."""
+        self.match, self.joined, self.trusted, self.met_at = 0, None, False, None
 
     def probe(self, next_index: int) -> None:
         """Find out again where the logs meet, from `next_index` downwards."""
@@ -77,16 +101,31 @@ class Replicator:
 
     def is_joined(self, peer: str) -> bool:
         """Tell whether a follower says, in its present life, that its memory is whole."""
-        return self._progress[peer].joined
+        return self._progress[peer].joined is True
 
     def has(self, peer: str, index: int) -> bool:
         """Tell whether a follower's log is known, in its present life, to equal ours up to `index`."""
         return self._progress[peer].match >= index
 
-    def lead(self) -> None:
-        """Begin a term of leadership knowing nothing of anybody (Raft §5.3)."""
+    def counts(self, peer: str) -> bool:
+        """Tell whether a follower's acknowledgements count for a commit."""
+        progress = self._progress.get(peer)
+        return progress is not None and progress.counts
+
+    def lead(self, allies: Collection[str]) -> None:
+        """Begin a term knowing nothing of anybody (Raft §5.3), but that `allies` know no later one."""
         following = self._journal.last_index + 1
-        self._progress = {peer: Progress(following) for peer in self._peers}
+        self._progress = {peer: Progress(following, trusted=peer in allies) for peer in self._peers}
+
+    def wants_proof(self) -> bool:
+        """Trust whom the latest commit allows to; tell whether an entry is needed for that, and none is under way."""
+        commit, last = self._engine.commit_index(), self._journal.last_index
+        wanted = False
+        for progress in self._progress.values():
+            if progress.met_at is not None and not progress.counts:
+                progress.trusted = commit > progress.met_at
+                wanted = wanted or (progress.joined is False and progress.met_at == last)
+        return wanted
 
     def behind(self) -> list[str]:
         """Return the connected followers that need a snapshot."""
@@ -108,6 +147,7 @@ class Replicator:
         if progress is None:
             return
         progress.match, progress.joined = max(progress.match, index), joined
+        progress.met(self._journal.last_index)
         progress.arrived(index)
         if progress.mode == "snapshot" and index < self._journal.base_index:
             return
@@ -124,11 +164,17 @@ class Replicator:
         progress = self._progress.get(peer)
         if progress is None:
             return
+        progress.met(self._journal.last_index)
         if progress.mode == "snapshot":
             if next_index > self._journal.base_index:
                 progress.probe(next_index)
         elif progress.mode == "stream" or prev_index == progress.next_index - 1:
             progress.probe(min(next_index, self._journal.last_index + 1))
+
+    def connected(self, peer: str) -> None:
+        """What was said before may have been another life's."""
+        if (progress := self._progress.get(peer)) is not None:
+            progress.parted()
 
     def disconnected(self, peer: str) -> None:
         """What was on its way may be lost."""
@@ -137,7 +183,7 @@ class Replicator:
             return
         if progress.mode != "snapshot":
             progress.probe(progress.match + 1)
-        progress.match, progress.joined = 0, False
+        progress.parted()
 
     def _serve(self, peer: str, progress: Progress, *, heartbeat: bool) -> None:
         if progress.mode != "snapshot" and progress.next_index <= self._journal.base_index:
@@ -155,9 +201,13 @@ class Replicator:
                 progress.is_waiting = True
             else:
                 progress.next_index += len(entries)
-        news = progress.mode == "stream" and progress.told_commit < self._engine.commit_index()
+        news = progress.mode == "stream" and progress.told_commit < self._commit_for(progress)
         if not told and (heartbeat or news):
             self._send(peer, progress, progress.next_index - 1, [])
+
+    def _commit_for(self, progress: Progress) -> int:
+        """What a follower is told to be committed: nothing, while it might take us for a leader that we are not."""
+        return self._engine.commit_index() if progress.counts else 0
 
     def _may_send(self, progress: Progress) -> bool:
         if progress.mode == "probe":
@@ -182,7 +232,7 @@ class Replicator:
         return batch
 
     def _send(self, peer: str, progress: Progress, prev_index: int, entries: list[tuple[int, bytes]]) -> None:
-        commit = self._engine.commit_index()
+        commit = self._commit_for(progress)
         term_before = self._journal.term_at(prev_index)
         assert term_before is not None  # noqa: S101 - callers stay at or above the base
         self._network.send(peer, AppendEntries(self._engine.term(), commit, prev_index, term_before, entries))

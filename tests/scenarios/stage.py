@@ -5,6 +5,7 @@ Each method of `Stage` is a directive of the same name; its docstring is the man
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from random import Random
 
@@ -144,6 +145,14 @@ class Stage:
         """`break_off n2 3`: n2 loses power in the third file operation from now on."""
         disk = self.cluster.nodes[name].disk
         disk.crash_at = disk.operations + int(operations)
+
+    def pause(self, name: str) -> None:
+        """`pause n1`: the process is stopped where it is; what it is sent waits for it."""
+        self.cluster.nodes[name].paused_until = math.inf
+
+    def wake(self, name: str) -> None:
+        """`wake n1`: it goes on."""
+        self.cluster.nodes[name].paused_until = 0.0
 
     def lose_disk(self, name: str) -> None:
         """`lose_disk n1`: the machine is replaced by an empty one, not started yet."""

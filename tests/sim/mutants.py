@@ -352,6 +352,18 @@ MUTANTS = {
         (Edit(_GUARD + "on_disconnected", "self._engine.forget_match(peer)", "pass"),),
         scenario="acknowledgements_end_with_the_life_that_gave_them",
     ),
+    "count who forgot its promises": Mutant(
+        (Edit(_GUARD + "_in_appended", " and self._replicator.counts(peer)", ""),),
+        scenario="who_forgot_a_promise_does_not_help_a_leader_that_slept",
+    ),
+    "tell who forgot its promises what is committed": Mutant(
+        (Edit("chronos_worker.raft.replication:Replicator._commit_for", "if progress.counts else 0", ""),),
+        scenario="who_forgot_a_promise_does_not_help_a_leader_that_slept",
+    ),
+    "trust who forgot its promises at once": Mutant(
+        (Edit("chronos_worker.raft.replication:Replicator.wants_proof", "commit > progress.met_at", "True"),),
+        scenario="who_forgot_a_promise_does_not_help_a_leader_that_slept",
+    ),
     "be up to date at the first leader's commit": Mutant(
         (Edit(_LOG + "_reaches_contact", "returned_term >= term", "True"),),
         6,

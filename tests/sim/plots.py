@@ -142,6 +142,24 @@ def long_sleep(stage: Stage) -> Iterator[float]:
     yield 8.0
 
 
+def forgotten_promise(stage: Stage) -> Iterator[float]:
+    """While the leader sleeps, who follows its successor loses its disk; then the two are alone with one another."""
+    cast = _cast(stage)
+    if cast is None:
+        return
+    leader, witness, others = cast
+    sleep_s = stage.random.uniform(2.0, 4.0)
+    stage.put_to_sleep(leader, sleep_s)
+    yield sleep_s - stage.random.uniform(0.05, 0.5)
+    stage.forget(witness)
+    for other in others:
+        stage.network.cut_both(leader, other)
+        stage.network.cut_both(witness, other)
+    stage.begin(witness)
+    yield stage.random.uniform(0.8, 2.0)
+    stage.network.heal()
+
+
 def cut_and_out(stage: Stage) -> Iterator[float]:
     """The log is cut, and at once the power."""
     stage.cut_logs()
@@ -197,6 +215,7 @@ def _reports_results(word: bytes) -> bool:
 
 PLOTS_OF_THE_LOG: Final[tuple[Plot, ...]] = (
     one_witness, lost_witness, two_histories, left_behind, cut_and_out, quarrel, long_sleep,
+    forgotten_promise,
 )  # fmt: skip
 PLOTS: Final[tuple[Plot, ...]] = (*PLOTS_OF_THE_LOG, short_absence, late_word)
 """For whole nodes: the last two are about the work."""
