@@ -186,7 +186,7 @@ MUTANTS = {
     ),
     "begin what is over already": Mutant(
         (Edit("chronos_worker.absence:Absence.admit", "self._kept.pop(item, None)", "pass"),),
-        100_158,
+        143,
     ),
     "say a snapshot is newer than it is": Mutant(
         (
@@ -366,8 +366,7 @@ MUTANTS = {
     ),
     "be up to date at the first leader's commit": Mutant(
         (Edit(_LOG + "_reaches_contact", "returned_term >= term", "True"),),
-        6,
-        "log",
+        scenario="up_to_date_is_who_has_an_entry_of_the_leaders_own_term",
     ),
     "prefer any candidate": Mutant(
         (
