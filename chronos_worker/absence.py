@@ -11,7 +11,7 @@ from chronos_worker.raft import LogStatus
 from chronos_worker.state_machine.effects import Aborted, Assigned
 
 PATIENCE_S: Final = 1.0
-"""How long a barrier may stay unseen before it is proposed again."""
+"""How long a barrier may stay unseen before another one is proposed."""
 
 
 class Absence:
@@ -20,7 +20,7 @@ class Absence:
     A process that slept for 20 s first does what it was about to do, and reads what its peers had said to it before
     they gave it up. The attempts it was given there have been declared lost and given to others, but that comes later
     in the log. So it proposes a barrier, and begins nothing before that has come back: whatever was decided in its
-    absence stands before it.
+    absence stands before it. One that took so long that the absence may have gone on behind it proves nothing.
 
     `bound_s` is the longest silence that is no absence, well below that after which a node is declared lost.
     """
@@ -28,9 +28,11 @@ class Absence:
     def __init__(self, bound_s: float, now_s: float) -> None:
         self._bound_s = bound_s
         self._in_touch_at_s = now_s
-        self._asked_at_s = -math.inf
         self._count = 0
-        self._token: str | None = None
+        self._absent: Claim | None = None
+        """The life that was absent and does not know yet what happened meanwhile."""
+        self._asked: dict[str, float] = {}
+        """The barriers under way, and when each was proposed."""
         self._kept: dict[tuple[int, int], Assigned] = {}
 
     def noticed(self, now_s: float, claim: Claim | None) -> float | None:
@@ -39,11 +41,9 @@ class Absence:
         Who has no life is given nothing, and need not ask.
         """
         silent_s = now_s - self._in_touch_at_s
-        if self._token is not None or claim is None or silent_s <= self._bound_s:
+        if self._absent is not None or claim is None or silent_s <= self._bound_s:
             return None
-        self._count += 1
-        self._token = f"absence of {claim.node_id}, {claim.incarnation}.{self._count}"
-        self._asked_at_s = -math.inf
+        self._absent = claim
         return silent_s
 
     def admit(self, assigned: Iterable[Assigned], aborted: Iterable[Aborted]) -> list[Assigned]:
@@ -51,7 +51,7 @@ class Absence:
         self._kept.update(((item.execution_seq, item.number), item) for item in assigned)
         for item in aborted:
             self._kept.pop(item, None)
-        if self._token is not None:
+        if self._absent is not None:
             return []
         ready = list(self._kept.values())
         self._kept.clear()
@@ -62,16 +62,20 @@ class Absence:
         self._kept.clear()
 
     def ask(self, now_s: float) -> list[Command]:
-        """The barrier, until it comes back."""
-        if self._token is None or now_s < self._asked_at_s + PATIENCE_S:
+        """A barrier, and another one as long as none has come back."""
+        if self._absent is None or now_s < max(self._asked.values(), default=-math.inf) + PATIENCE_S:
             return []
-        self._asked_at_s = now_s
-        return [Barrier(self._token)]
+        self._count += 1
+        token = f"absence of {self._absent.node_id}, {self._absent.incarnation}.{self._count}"
+        self._asked = {asked: at_s for asked, at_s in self._asked.items() if now_s <= at_s + self._bound_s}
+        self._asked[token] = now_s
+        return [Barrier(token)]
 
-    def reached(self, token: str) -> None:
+    def reached(self, token: str, now_s: float) -> None:
         """A barrier was applied."""
-        if token == self._token:
-            self._token = None
+        if now_s <= self._asked.get(token, -math.inf) + self._bound_s:
+            self._absent = None
+            self._asked.clear()
 
     def heard(self, status: LogStatus, now_s: float) -> None:
         """Note when the leader was last heard. One that leads itself steps down once it does not hear the others."""

@@ -306,7 +306,7 @@ class Node:
                 case Recorded(execution_seq=seq, number=number):
                     self._outbox.seen(seq, number)
                 case BarrierReached(token=token):
-                    self._absence.reached(token)
+                    self._absence.reached(token, self._clock.monotonic_s())
                     self._desk.answer(token, Outcome(self._machine.applied_index, _NOTHING))
                 case Planned(at=at):
                     if (after_s := self._planning.applied(at, self._clock.monotonic_s())) is not None:

@@ -219,11 +219,22 @@ MUTANTS = {
             Edit(
                 "chronos_worker.absence:Absence.heard",
                 "self._in_touch_at_s = max(",
-                "self._token = None; self._in_touch_at_s = max(",
+                "self._absent = None; self._in_touch_at_s = max(",
             ),
         ),
         3,
         plot=long_sleep,
+    ),
+    "believe a barrier however long it took": Mutant(
+        (
+            Edit(
+                "chronos_worker.absence:Absence.reached",
+                "now_s <= self._asked.get(token, -math.inf) + self._bound_s",
+                "token in self._asked",
+            ),
+            Edit("chronos_worker.absence:Absence.ask", "if now_s <= at_s + self._bound_s", ""),
+        ),
+        114_193,
     ),
     "fire without compare-and-set": Mutant(
         (

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chronos_common.commands import Barrier, Claim
+from chronos_common.commands import Claim
 from chronos_worker.absence import PATIENCE_S, Absence
 from chronos_worker.node import NodeSettings
 from chronos_worker.state_machine.effects import Aborted, Assigned
@@ -47,9 +47,9 @@ def test_what_comes_after_a_silence_waits_for_the_barrier(absence):
     assert absence.admit([assigned(1)], []) == []
     assert absence.noticed(106.1, CLAIM) is None
     assert absence.admit([assigned(2)], []) == []
-    absence.reached("somebody else's")
+    absence.reached("somebody else's", 106.1)
     assert absence.admit([], []) == []
-    absence.reached(token)
+    absence.reached(token, 106.1)
     assert absence.admit([assigned(3)], []) == [assigned(1), assigned(2), assigned(3)]
     assert absence.admit([], []) == []
 
@@ -58,23 +58,35 @@ def test_what_is_aborted_before_the_barrier_never_begins(absence):
     token = asleep(absence)
     absence.admit([assigned(1), assigned(2), assigned(2, number=2)], [])
     absence.admit([], [Aborted(1, 1)])
-    absence.reached(token)
+    absence.reached(token, 106.1)
     assert absence.admit([assigned(4)], [Aborted(2, 1), Aborted(4, 1)]) == [assigned(2, number=2)]
 
 
-def test_the_barrier_is_proposed_again_until_it_comes_back(absence):
-    token = asleep(absence, until_s=106.0)
+def test_another_barrier_is_proposed_as_long_as_none_has_come_back(absence):
+    first = asleep(absence, until_s=106.0)
     assert absence.ask(106.0 + PATIENCE_S / 2) == []
-    assert absence.ask(106.0 + PATIENCE_S) == [Barrier(token)]
-    absence.reached(token)
+    (second,) = absence.ask(106.0 + PATIENCE_S)
+    assert second.token != first
+    absence.reached(first, 107.5)
     assert absence.ask(106.0 + 2 * PATIENCE_S) == []
+    assert absence.admit([assigned(1)], []) == [assigned(1)]
+
+
+def test_a_barrier_behind_which_the_absence_may_have_gone_on_proves_nothing(absence):
+    first = asleep(absence, until_s=106.0)
+    absence.admit([assigned(1)], [])
+    (second,) = absence.ask(106.0 + BOUND_S)
+    absence.reached(first, 106.1 + BOUND_S)
+    assert absence.admit([], []) == []
+    absence.reached(second.token, 106.2 + BOUND_S)
+    assert absence.admit([], []) == [assigned(1)]
 
 
 def test_each_absence_and_each_life_has_a_barrier_of_its_own(absence):
     first = asleep(absence, until_s=106.0)
-    absence.reached(first)
+    absence.reached(first, 106.1)
     second = asleep(absence, until_s=112.0)
-    absence.reached(first)
+    absence.reached(first, 106.1)
     assert absence.admit([assigned(1)], []) == []
     next_life = Absence(BOUND_S, now_s=100.0)
     next_life.noticed(106.0, Claim("n2", 8))
@@ -96,7 +108,7 @@ def test_what_was_kept_back_is_forgotten_with_the_rows_or_the_life_it_belonged_t
     token = asleep(absence)
     absence.admit([assigned(1)], [])
     absence.forget()
-    absence.reached(token)
+    absence.reached(token, 106.1)
     assert absence.admit([], []) == []
 
 
