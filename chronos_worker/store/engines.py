@@ -11,7 +11,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 READERS: Final = 8
 """Most read connections at once; a further reader waits for one."""
-_CACHE_KIB: Final = 16 * 1024
+_CACHE_KIB: Final = 32 * 1024
 _READ_CACHE_KIB: Final = 4 * 1024
 _LONG_LOG_PAGES: Final = 16_000
 """At this length a commit does itself what `CheckpointThread` has left undone."""
