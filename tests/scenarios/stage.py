@@ -78,6 +78,14 @@ class Stage:
         self.cluster.log(self._leader()).transfer_leadership(name)
         self.run("0.3")
 
+    def remove(self, name: str, member: str) -> None:
+        """`remove n1 n3`: the leader n1 takes n3 off the list of members, in force on n1 at once."""
+        self.cluster.log(name).remove_member(member)
+
+    def voters(self, name: str) -> list[str]:
+        """`voters n1`: who elects and counts, by the list in force on n1."""
+        return [f"{name} counts {' '.join(sorted(self.cluster.log(name).status().voters))}"]
+
     def propose(self, name: str, *entries: str) -> list[str]:
         """`propose n1 x y`: entries, handed to n1; `x*40` is x1 to x40. What becomes of them takes time: `run`."""
         for entry in entries:

@@ -172,7 +172,7 @@ MUTANTS = {
                 "self.membership.cut(self.journal.last_index + 1)",
             ),
         ),
-        100_146,
+        scenario="a_list_of_members_goes_with_the_entry_it_stands_in",
     ),
     "answer what was answered before the clock went back": Mutant(
         (
