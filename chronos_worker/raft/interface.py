@@ -47,7 +47,7 @@ class LogStatus:
     is empty until there has been a leader. `peers_contact` is seconds since the last authenticated message of
     each member, or infinity if there was none. `match_index` is filled on the leader only. `rejected` counts
     refused input by reason, `problems` says in words why a peer is refused right now. `is_caught_up` turns true
-    once, when `poll` has returned everything that was committed before the first contact with a leader.
+    once, when `poll` has returned everything that was committed when a leader first said how far that is.
     """
 
     node_id: str

@@ -340,16 +340,14 @@ class PySyncObjLog:
 
     def append_proposals(self) -> None:
         """Append what waits, or forward it to the leader; nothing is kept for a later one."""
-        leads = self._engine.role() == "leader"
         entries = self._proposals.take()
-        if leads and self._replicator.wants_proof() and not entries:
-            self._engine.append(NO_OP)
-        if not entries:
-            return
         leader = self._engine.leader_id()
-        if leads:
+        if self._engine.role() == "leader":
             for data in entries:
                 self._engine.append(REGULAR + data)
+            self._replicator.trust()
+            if self._replicator.wants_proof():
+                self._engine.append(NO_OP)
         elif leader is not None:
             for batch in _batches(entries, self._config.limits.batch_bytes):
                 self._network.send(leader, Forward(batch))

@@ -117,15 +117,19 @@ class Replicator:
         following = self._journal.last_index + 1
         self._progress = {peer: Progress(following, trusted=peer in allies) for peer in self._peers}
 
-    def wants_proof(self) -> bool:
-        """Trust whom the latest commit allows to; tell whether an entry is needed for that, and none is under way."""
-        commit, last = self._engine.commit_index(), self._journal.last_index
-        wanted = False
+    def trust(self) -> None:
+        """Trust whom the latest commit allows to."""
         for progress in self._progress.values():
             if progress.met_at is not None and not progress.counts:
-                progress.trusted = commit > progress.met_at
-                wanted = wanted or (progress.joined is False and progress.met_at == last)
-        return wanted
+                progress.trusted = self._engine.commit_index() > progress.met_at
+
+    def wants_proof(self) -> bool:
+        """Tell whether somebody without memory waits for an entry to be committed, and none is under way."""
+        last = self._journal.last_index
+        return any(
+            progress.joined is False and not progress.trusted and progress.met_at == last
+            for progress in self._progress.values()
+        )
 
     def behind(self) -> list[str]:
         """Return the connected followers that need a snapshot."""

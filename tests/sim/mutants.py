@@ -372,7 +372,13 @@ MUTANTS = {
         scenario="who_forgot_a_promise_does_not_help_a_leader_that_slept",
     ),
     "trust who forgot its promises at once": Mutant(
-        (Edit("chronos_worker.raft.replication:Replicator.wants_proof", "commit > progress.met_at", "True"),),
+        (
+            Edit(
+                "chronos_worker.raft.replication:Replicator.trust",
+                "self._engine.commit_index() > progress.met_at",
+                "True",
+            ),
+        ),
         scenario="who_forgot_a_promise_does_not_help_a_leader_that_slept",
     ),
     "be up to date at the first leader's commit": Mutant(

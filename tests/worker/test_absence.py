@@ -112,7 +112,7 @@ def test_what_was_kept_back_is_forgotten_with_the_rows_or_the_life_it_belonged_t
     assert absence.admit([], []) == []
 
 
-def test_no_sleep_of_its_own_is_an_absence_and_none_is_as_long_as_the_grace():
+def test_an_absence_is_half_of_the_grace_and_longer_than_a_node_sleeps_by_itself():
     assert NodeSettings("n1", "http://n1", 1).absence_s == 5.0
     shortest = NodeSettings("n1", "http://n1", 1, node_grace_s=1.0)
     assert shortest.absence_s > shortest.idle_s
