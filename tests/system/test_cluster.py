@@ -83,7 +83,11 @@ def test_replicas_are_compared_and_a_row_changed_by_hand_is_found(tmp_path):
         others = {digest for name, digest in compared.digests.items() if name != victim}
         assert len(others) == 1
         assert compared.digests[victim] not in others
-        assert any("replicas differ" in problem for problem in nodes.status(victim).problems)
+        # The node that answered had heard of all; the victim hears of its own finding a moment later.
+        wait_for(
+            lambda: any("replicas differ" in problem for problem in nodes.status(victim).problems),
+            "the victim to say that it differs",
+        )
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
