@@ -34,8 +34,9 @@ PATIENCE_S: Final = 2.0
 _NEVER: Final = 1 << 62
 _BEGINNING: Final = -1
 _LAST_SEQ: Final = 1 << 62
-PRUNED_PER_STEP: Final = 100
+PRUNED_PER_STEP: Final = 50
 """Each forgotten row is looked up in five indexes, wherever on the disk: a fire must not wait for many of them."""
+MOST_PRUNED_PER_STEP: Final = 500
 _DELETED_PER_STEP: Final = 50
 _EFFORT_PER_STEP: Final = 50_000
 """In entries of an index walked: what a ledger keeps is walked to find what it does not."""
@@ -209,10 +210,16 @@ def _or_never(instant: int | None) -> int:
 
 
 class Pruning:
-    """The ledgers' old ends, walked job by job in bounded steps; and deleted jobs, which follow their ledgers."""
+    """The ledgers' old ends, walked job by job in bounded steps; and deleted jobs, which follow their ledgers.
+
+    A step forgets few rows, and beyond those as many as came since the step before: however many executions a second
+    there are, the ledgers stay as long as they may be.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._behind = False
+        self._newest = 0
         self._ledger = _BEFORE_ALL_LEDGERS
         self._deleted = _BEFORE_ALL_DELETED
         self._next_at_s = 0.0
@@ -222,22 +229,29 @@ class Pruning:
         if now_s < self._next_at_s:
             return []
         with self._database.look() as connection:
-            expired = self._expire(connection, now)
+            limit = self._limit(rows.get_next_execution_seq(connection))
+            expired = self._expire(connection, now, limit)
             purged = self._purge(connection, now)
             old_outcomes = rows.has_outcomes_before(connection, now - OUTCOME_LIFETIME_MS)
-        self._next_at_s = now_s + self._pause_s(behind=len(expired) == PRUNED_PER_STEP or old_outcomes)
+        self._behind = len(expired) == limit or old_outcomes
+        self._next_at_s = now_s + self._pause_s()
         if not (expired or purged or old_outcomes):
             return []
         bound = now - OUTCOME_LIFETIME_MS if old_outcomes else None
         return [Prune(tuple(expired), bound, tuple(purged))]
 
-    def _pause_s(self, *, behind: bool) -> float:
-        if behind:
+    def _limit(self, newest: int) -> int:
+        """How many to forget now. After a pause, few: what came meanwhile need not go at once."""
+        came, self._newest = newest - self._newest, newest
+        return min(PRUNED_PER_STEP + came, MOST_PRUNED_PER_STEP) if self._behind else PRUNED_PER_STEP
+
+    def _pause_s(self) -> float:
+        if self._behind:
             return _BEHIND_PAUSE_S
         round_over = self._ledger == _BEFORE_ALL_LEDGERS and self._deleted == _BEFORE_ALL_DELETED
         return _PRUNE_REST_S if round_over else _PRUNE_PAUSE_S
 
-    def _expire(self, connection: Connection, now: int) -> list[int]:
+    def _expire(self, connection: Connection, now: int, limit: int) -> list[int]:
         """Executions to forget in the next few ledgers."""
         expired: list[int] = []
         effort = 0
@@ -251,9 +265,9 @@ class Pruning:
                 kept.job_seq,
                 before=now - kept.retention.max_age_ms,
                 keep=kept.retention.max_count,
-                limit=PRUNED_PER_STEP - len(expired),
+                limit=limit - len(expired),
             )
-            if len(expired) == PRUNED_PER_STEP:
+            if len(expired) == limit:
                 break  # this ledger may hold more
             self._ledger = kept.job_seq
             effort += _EFFORT_PER_LEDGER + kept.retention.max_count

@@ -29,7 +29,7 @@ EXPIRED_SHARE = 5
 STEADY_PER_S = 200
 _DAY_MS = 86_400_000
 _KEPT_DAYS = 30
-_PATIENCE = 10
+_PATIENCE = 15
 """Pruning is watched for at most so many times the duration."""
 _PAGES = 200
 _PREFIX = "history-"

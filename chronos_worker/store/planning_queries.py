@@ -109,6 +109,12 @@ def list_expired(connection: Connection, job_seq: int, *, before: int, keep: int
     return [seq for (seq,) in expired]
 
 
+def get_next_execution_seq(connection: Connection) -> int:
+    """The number of the execution that comes next: it grows by one with each."""
+    seq = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'next_execution_seq'").scalar_one()
+    return int(seq)
+
+
 def has_outcomes_before(connection: Connection, at: int) -> bool:
     """Whether outcomes of commands older than `at` are still kept."""
     found = connection.exec_driver_sql("SELECT 1 FROM outcomes WHERE at < ? LIMIT 1", (at,)).first()

@@ -3,7 +3,7 @@
 from chronos_common import ids
 from chronos_common.commands import DeleteJob, Prune, TriggerJob
 from chronos_common.models import AttemptStatus, ConcurrencyPolicy, Retention
-from chronos_worker.leader import OUTCOME_LIFETIME_MS, PRUNED_PER_STEP, Pruning
+from chronos_worker.leader import MOST_PRUNED_PER_STEP, OUTCOME_LIFETIME_MS, PRUNED_PER_STEP, Pruning
 
 from .conftest import MINUTE
 
@@ -84,6 +84,29 @@ def test_outcomes_are_kept_for_a_day(ledger):
 
 
 def test_a_step_is_bounded(ledger):
+    long_ledger(ledger)
+    pruning = Pruning(ledger.database)
+    (command,) = pruning.plan(10_000, 0.0)
+    assert len(command.execution_seqs) == PRUNED_PER_STEP
+    assert pruning.plan(10_000, 0.01) == []  # not sooner than its pause
+    assert prune_until_done(ledger, 10_000) == 24
+    assert len(ledger.executions()) == 1
+
+
+def test_a_step_forgets_as_many_more_as_came_since_the_step_before(ledger):
+    long_ledger(ledger)
+    pruning, forgotten = Pruning(ledger.database), []
+    for now_s, came in enumerate((7, 300, 5_000, 0)):
+        (command,) = pruning.plan(10_000, float(now_s))
+        ledger.apply(command)
+        forgotten.append(len(command.execution_seqs))
+        with ledger.database.write() as connection:
+            connection.exec_driver_sql("UPDATE meta SET value = value + ? WHERE key = 'next_execution_seq'", (came,))
+    assert forgotten == [PRUNED_PER_STEP, PRUNED_PER_STEP + 7, PRUNED_PER_STEP + 300, MOST_PRUNED_PER_STEP]
+
+
+def long_ledger(ledger):
+    """A job that may keep one execution, and has 1,200."""
     job = ledger.create(concurrency=ConcurrencyPolicy.ALLOW, retention=Retention(max_count=1))
     with ledger.database.write() as connection:
         connection.exec_driver_sql(
@@ -93,12 +116,6 @@ def test_a_step_is_bounded(ledger):
             "SELECT i, CAST(printf('%016d', i) AS BLOB), ?, 1, 'succeeded', 'schedule', i, i, 1, 0, 3, i FROM n",
             (ledger.seq_of(job),),
         )
-    pruning = Pruning(ledger.database)
-    (command,) = pruning.plan(10_000, 0.0)
-    assert len(command.execution_seqs) == PRUNED_PER_STEP
-    assert pruning.plan(10_000, 0.01) == []  # not sooner than its pause
-    assert prune_until_done(ledger, 10_000) == 12
-    assert len(ledger.executions()) == 1
 
 
 def test_a_step_costs_no_more_where_there_are_many_other_jobs(ledger):
