@@ -212,8 +212,8 @@ def _or_never(instant: int | None) -> int:
 class Pruning:
     """The ledgers' old ends, walked job by job in bounded steps; and deleted jobs, which follow their ledgers.
 
-    A step forgets few rows, and beyond those as many as came since the step before: however many executions a second
-    there are, the ledgers stay as long as they may be.
+    A step forgets few rows, and beyond those as many as came since the step before, up to a bound: so that ledgers
+    do not grow beyond what they may keep while there are many executions a second.
     """
 
     def __init__(self, database: Database) -> None:

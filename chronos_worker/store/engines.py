@@ -12,7 +12,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 READERS: Final = 8
 """Most read connections at once; a further reader waits for one."""
 _CACHE_KIB: Final = 6 * 1024
-"""Small, for the operating system keeps the pages too: with 8 MB for 32 neither runs nor loading were slower."""
+"""Small, for the operating system keeps the pages too: 32 MB were no faster at loading 700,000 jobs."""
 _READ_CACHE_KIB: Final = 4 * 1024
 _LONG_LOG_PAGES: Final = 16_000
 """At this length a commit does itself what `CheckpointThread` has left undone."""
