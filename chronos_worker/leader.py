@@ -240,6 +240,10 @@ class Pruning:
         bound = now - OUTCOME_LIFETIME_MS if old_outcomes else None
         return [Prune(tuple(expired), bound, tuple(purged))]
 
+    def forget(self) -> None:
+        """We do not lead: what comes meanwhile is not ours to forget at once when we lead again."""
+        self._behind = False
+
     def _limit(self, newest: int) -> int:
         """How many to forget now. After a pause, few: what came meanwhile need not go at once."""
         came, self._newest = newest - self._newest, newest

@@ -382,6 +382,7 @@ class Node:
         else:
             self._presence.forget()
             self._planning.forget()
+            self._pruning.forget()
         self._send(self._encode(commands) + self._requests(slips, now, leads, status))
         for command in self._verifier.plan(now_s, leads=leads):
             self._send(self._encode([command]))

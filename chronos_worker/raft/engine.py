@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import zlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from msgspec.structs import astuple
 from pysyncobj import SyncObj, SyncObjConf, syncobj
 from pysyncobj.journal import Journal as LibraryJournalBase
 from pysyncobj.node import Node
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from chronos_worker.raft.config import Timing
     from chronos_worker.raft.interface import Role
-    from chronos_worker.raft.journal import Entry, Journal
+    from chronos_worker.raft.journal import Journal
     from chronos_worker.raft.membership import Membership
     from chronos_worker.raft.storage import Storage
     from chronos_worker.raft.vote import VoteFile
@@ -96,8 +97,9 @@ class LibraryJournal(LibraryJournalBase):  # type: ignore[misc]
     def deleteEntriesFrom(self, _position: int) -> None:  # noqa: N802 - the library's name
         """Do nothing: the library cuts before it compares; `add` compares before it cuts."""
 
-    def __getitem__(self, position: int | slice) -> Entry | list[Entry]:
-        return self._journal.entries[position]
+    def __getitem__(self, position: int | slice) -> tuple[Any, ...] | list[tuple[Any, ...]]:
+        found = self._journal.entries[position]
+        return [astuple(entry) for entry in found] if isinstance(found, list) else astuple(found)
 
     def __len__(self) -> int:
         return len(self._journal.entries)

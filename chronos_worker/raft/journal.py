@@ -18,7 +18,9 @@ import struct
 import zlib
 from bisect import bisect_right
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from chronos_worker.raft.errors import DiskFailed, JournalCorrupt, LogDiverged, WrongDataDirectory
 from chronos_worker.raft.files import replace_durably, write_all
@@ -48,10 +50,15 @@ NO_OP: Final = b"\x01"
 """The command of an entry without content; the library's tag for it."""
 
 _MARK: Final = struct.Struct("<QQI")
+_FREED_AT_ONCE: Final = 1_000
+"""Entries, of those dropped. A hundred thousand at once took 22 ms, in which no fire left."""
 
 
-class Entry(NamedTuple):
-    """One entry in the library's own order: command (tag byte and payload), index, term."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One entry in the library's own order: command (tag byte and payload), index, term.
+
+    Unknown to the collector of cyclic garbage: a steady load keeps so many that looking through them took 25 ms.
+    """
 
     command: bytes
     idx: int
@@ -69,6 +76,8 @@ class Journal:
         self._failed: DiskFailed | None = None
         self._rewriting: Rewriting | None = None
         self._entries: list[Entry] = []
+        self._dropped: list[Entry] = []
+        """What a compaction has left in memory, to be freed little by little."""
         self._ends: list[int] = []
         self._pending: list[bytes] = []
         self._dirty = False
@@ -201,7 +210,8 @@ class Journal:
         self.go_on()
 
     def go_on(self) -> None:
-        """Write the next piece of a compaction under way."""
+        """Write the next piece of a compaction under way, and free a little of what the last one dropped."""
+        del self._dropped[-_FREED_AT_ONCE:]
         if self._rewriting is None:
             return
         with self._fatal():
@@ -286,10 +296,11 @@ class Journal:
         """Go on in the new file, which has all that stays, durably."""
         rewriting.finish()
         self._rewriting = None
-        self._file.close()
+        self._file.let_go()
         self._file = self._files.open(self._path)
         self._pending.clear()
         self._dirty = False
+        self._dropped += self._entries
         self._place(Entry(NO_OP, rewriting.base.idx, rewriting.base.term), staying)
 
     def _abandon(self) -> None:

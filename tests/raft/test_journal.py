@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import time
 import zlib
 from pathlib import Path
 from random import Random
@@ -195,6 +197,51 @@ def test_bytes_after_counts_what_compaction_would_keep(tmp_path):
     kept, header = journal.bytes_after(15), journal.size_bytes - journal.bytes_after(1)
     compact(journal, 15)
     assert journal.size_bytes == header + kept
+
+
+def test_the_file_that_was_replaced_is_let_go(tmp_path):
+    written(tmp_path, 20)
+    journal = opened(tmp_path)
+    compact(journal, 12)
+    deadline = time.monotonic() + 10
+    while nameless(tmp_path):
+        assert time.monotonic() < deadline, nameless(tmp_path)
+        time.sleep(0.01)
+    journal.close()
+
+
+def nameless(directory: Path) -> list[str]:
+    """Files that were in the directory, are removed and still open here."""
+    links = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            links.append(str(link.readlink()))
+        except FileNotFoundError:  # the one that listed the directory
+            continue
+    return [link for link in links if link.startswith(str(directory)) and link.endswith(" (deleted)")]
+
+
+def test_what_a_compaction_drops_is_freed_little_by_little(tmp_path, monkeypatch):
+    monkeypatch.setattr("chronos_worker.raft.journal._FREED_AT_ONCE", 7)
+    journal = opened(tmp_path)
+    fill(journal, 30)
+    journal.sync()
+    compact(journal, 29)
+    left = [len(journal._dropped)]
+    while left[-1]:
+        journal.go_on()
+        left.append(len(journal._dropped))
+    assert left == [30, 23, 16, 9, 2, 0]
+    assert contents(journal) == [(30, 1, command(30))]
+    journal.close()
+
+
+def test_entries_are_no_work_for_the_collector_of_garbage(tmp_path):
+    written(tmp_path)
+    journal = opened(tmp_path)
+    fill(journal, 12)
+    assert not any(gc.is_tracked(entry) for entry in journal.entries)
+    journal.close()
 
 
 def test_what_is_appended_during_a_compaction_stays_and_is_durable_before_its_end(tmp_path):

@@ -77,6 +77,9 @@ class SimFile:
             self.fd = None
             self._disk.forget(self)
 
+    def let_go(self) -> None:
+        self.close()
+
     def _live(self) -> int:
         if self.fd is None:
             raise Crashed("the file was closed by a crash")

@@ -105,6 +105,18 @@ def test_a_step_forgets_as_many_more_as_came_since_the_step_before(ledger):
     assert forgotten == [PRUNED_PER_STEP, PRUNED_PER_STEP + 7, PRUNED_PER_STEP + 300, MOST_PRUNED_PER_STEP]
 
 
+def test_who_leads_again_begins_with_few(ledger):
+    long_ledger(ledger)
+    pruning = Pruning(ledger.database)
+    (command,) = pruning.plan(10_000, 0.0)
+    ledger.apply(command)
+    pruning.forget()
+    with ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = value + 5000 WHERE key = 'next_execution_seq'")
+    (command,) = pruning.plan(10_000, 1.0)
+    assert len(command.execution_seqs) == PRUNED_PER_STEP
+
+
 def long_ledger(ledger):
     """A job that may keep one execution, and has 1,200."""
     job = ledger.create(concurrency=ConcurrencyPolicy.ALLOW, retention=Retention(max_count=1))
