@@ -109,7 +109,10 @@ class OsFile:
 
     def let_go(self) -> None:
         """Close beside us: ext4 took 17 ms to free the 32 MB of a journal."""
-        Thread(target=self.close, name="let-go").start()
+        try:
+            Thread(target=self.close, name="let-go").start()
+        except RuntimeError:  # the system has no thread for us
+            self.close()
 
     def lock(self) -> None:
         """Take the lock or raise `BlockingIOError`."""

@@ -57,7 +57,7 @@ _FREED_AT_ONCE: Final = 1_000
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry in the library's own order: command (tag byte and payload), index, term.
 
-    Unknown to the collector of cyclic garbage: a steady load keeps so many that looking through them took 25 ms.
+    Unknown to the collector of cyclic garbage: a steady load keeps so many that looking through them took 24 ms.
     """
 
     command: bytes
@@ -296,8 +296,8 @@ class Journal:
         """Go on in the new file, which has all that stays, durably."""
         rewriting.finish()
         self._rewriting = None
-        self._file.let_go()
-        self._file = self._files.open(self._path)
+        replaced, self._file = self._file, self._files.open(self._path)
+        replaced.let_go()
         self._pending.clear()
         self._dirty = False
         self._dropped += self._entries

@@ -7,6 +7,7 @@ import time
 import zlib
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import pytest
 
@@ -207,6 +208,18 @@ def test_the_file_that_was_replaced_is_let_go(tmp_path):
     while nameless(tmp_path):
         assert time.monotonic() < deadline, nameless(tmp_path)
         time.sleep(0.01)
+    journal.close()
+
+
+def test_it_is_let_go_also_where_no_thread_can_be_had(tmp_path, monkeypatch):
+    def refuse(_thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    written(tmp_path, 20)
+    journal = opened(tmp_path)
+    monkeypatch.setattr(Thread, "start", refuse)
+    compact(journal, 12)
+    assert not nameless(tmp_path)
     journal.close()
 
 
